@@ -1,14 +1,17 @@
-"""A hundred thousand broken requests to the server and to hubs: each is answered, or refused with a sentence, and nobody else notices.
+"""A hundred thousand broken requests to the server and to hubs: each is answered, or refused with a sentence,
+and nobody else notices.
 
 Run: python benchmarks/api_fuzz.py [--requests 100000] [--seed 0] [--first 0] [--only server,hub,keyed]
-Three processes: a server with a tiny random model and a tiny embedding model, an open hub, and a hub that needs tokens. Nine of ten requests
-begin as valid ones of each API (``fuzz_requests.py``), of which hypothesis breaks one to three places; one of ten is made by schemathesis out
-of the application's own OpenAPI document, half of them to fit it, half not to.
+Three processes: a server with a tiny random model and a tiny embedding model, an open hub, and a hub that
+needs tokens. Nine of ten requests begin as valid ones of each API (``fuzz_requests.py``), of which hypothesis
+breaks one to three places; one of ten is made by schemathesis out of the application's own OpenAPI document,
+half of them to fit it, half not to.
 
-A fault is: a status of 500 or more, a refusal without a sentence in its API's own shape, a stream that ends in a fault of the engine's, an
-answer that takes over 10 seconds, a normal answer beside them that is not to the letter what it is alone, and at the end a server that is
-not ready or whose memory has grown by more than a tenth since the first tenth of the requests. Every batch of requests follows from the seed
-and its number: ``--first`` goes on from one. Faults are printed with what was sent; the exit code is 1 where there is one.
+A fault is: a status of 500 or more, a refusal without a sentence in its API's own shape, a stream that ends
+in a fault of the engine's, an answer that takes over 10 seconds, a normal answer beside them that is not to
+the letter what it is alone, and at the end a server that is not ready or whose memory has grown by more than
+a tenth since the first tenth of the requests. Every batch of requests follows from the seed and its number:
+``--first`` goes on from one. Faults are printed with what was sent; the exit code is 1 where there is one.
 """
 
 from __future__ import annotations
@@ -72,8 +75,14 @@ def made(strategy: Any, count: int, number: int) -> list[Any]:
     """So many values of a strategy, always the same for a number."""
     values: list[Any] = []
 
-    @settings(max_examples=count, database=None, deadline=None, phases=[Phase.generate],
-              suppress_health_check=list(HealthCheck), verbosity=Verbosity.quiet)  # fmt: skip
+    @settings(
+        max_examples=count,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+        verbosity=Verbosity.quiet,
+    )
     @seed(number)
     @given(strategy)
     def collect(value: Any) -> None:
@@ -96,7 +105,8 @@ def batches(target: Target, number: int, first: int) -> Iterator[list[Sent]]:
 
 
 def fitted(strategies: list[Any], batch: int, number: int) -> Iterator[Sent]:
-    """Requests of the API's own document, of some of its operations at a time; one that cannot be broken is left out."""
+    """Requests of the API's own document, of some of its operations at a time; one that cannot be broken is
+    left out."""
     each = max(10, -(-BATCH // len(strategies)))
     for at in range(min(len(strategies), BATCH // each)):
         with contextlib.suppress(Unsatisfiable):
@@ -200,16 +210,28 @@ async def fuzz(target: Target, count: int, number: int, first: int) -> dict[str,
             done += len(requests)
             warm = target.memory if not warm and done >= count / 10 else warm
             if sys.stderr.isatty():
-                print(f"\r{target.kind}: {done:,} of {count:,}, {len(target.faults)} faults", end="", file=sys.stderr)  # fmt: skip
+                print(
+                    f"\r{target.kind}: {done:,} of {count:,}, {len(target.faults)} faults",
+                    end="",
+                    file=sys.stderr,
+                )
         await making
     grown = target.memory / warm - 1
     if grown > GROWTH and count >= 5000:
         target.faults.append(f"memory has grown by {grown:.0%} since the first tenth of the requests")
     return {
-        "requests": done, "next_batch": following_batch, "seconds": round(time.monotonic() - began), "statuses": dict(sorted(target.statuses.items())),
-        "slowest_s": round(target.slowest_s, 2), "slowest": target.slowest, "normal_answers_beside": target.normal, "memory_mb_warm": warm >> 20,
-        "memory_mb_end": target.memory >> 20, "memory_growth": round(grown, 3), "faults": len(target.faults),
-    }  # fmt: skip
+        "requests": done,
+        "next_batch": following_batch,
+        "seconds": round(time.monotonic() - began),
+        "statuses": dict(sorted(target.statuses.items())),
+        "slowest_s": round(target.slowest_s, 2),
+        "slowest": target.slowest,
+        "normal_answers_beside": target.normal,
+        "memory_mb_warm": warm >> 20,
+        "memory_mb_end": target.memory >> 20,
+        "memory_growth": round(grown, 3),
+        "faults": len(target.faults),
+    }
 
 
 # -- what is asked ----------------------------------------------------------------------------------
@@ -288,7 +310,8 @@ def fill_hub(target: Target) -> None:
 def main(
     requests: int, seed: int = 0, first: int = 0, only: tuple[str, ...] = ("server", "hub", "keyed")
 ) -> dict[str, Any]:
-    """Fuzz each of ``only`` in turn, seven of ten requests to the server; what came of it, faults among it."""
+    """Fuzz each of ``only`` in turn, seven of ten requests to the server; what came of it, faults among
+    it."""
     warnings.filterwarnings("ignore")
     shares = {"server": 0.7, "hub": 0.2, "keyed": 0.1}
     whole = sum(shares[kind] for kind in only)

@@ -1,4 +1,5 @@
-"""Our attention for short rows after a shared prefix, against torch's, forward and backward, in alternating runs.
+"""Our attention for short rows after a shared prefix, against torch's, forward and backward, in alternating
+runs.
 
 Run: python benchmarks/attention.py
 Work: 32 rows of 28 tokens after a prefix of 20, 9 heads of 64, 3 key heads, bf16 (SmolLM2-135M on banking77).
@@ -50,7 +51,8 @@ def main() -> None:
                 times[name].append(time.perf_counter() - started)
     medians = {name: statistics.median(values) for name, values in times.items()}
     print(
-        f"ours {medians['ours'] * 1e3:.2f} ms, torch {medians['torch'] * 1e3:.2f} ms, ratio {medians['torch'] / medians['ours']:.2f}"
+        f"ours {medians['ours'] * 1e3:.2f} ms, torch {medians['torch'] * 1e3:.2f} ms, ratio"
+        f" {medians['torch'] / medians['ours']:.2f}"
     )
 
 

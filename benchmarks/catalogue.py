@@ -2,10 +2,11 @@
 
 Run: python benchmarks/catalogue.py [--models 2000000] [--datasets 500000] [--folder DIR] [--asks 300]
 In SQLite, or where FREEHOLD_DATABASE names a PostgreSQL database, in that.
-The entries are made up after the Hugging Face Hub's distribution: few authors and tags have most repositories, cards are of 30 to 150
-words whose frequencies fall by Zipf's law, downloads by a power law. A second process changes random entries all the while. Every
-figure is the time of what the API's list does, rows fetched, pages of 30; each kind of question is asked ``--asks`` times, in turn.
-The peer is what a catalogue without an index does: LIKE over names, in the same run, a few times, since it is slow.
+The entries are made up after the Hugging Face Hub's distribution: few authors and tags have most
+repositories, cards are of 30 to 150 words whose frequencies fall by Zipf's law, downloads by a power law. A
+second process changes random entries all the while. Every figure is the time of what the API's list does,
+rows fetched, pages of 30; each kind of question is asked ``--asks`` times, in turn. The peer is what a
+catalogue without an index does: LIKE over names, in the same run, a few times, since it is slow.
 """
 
 from __future__ import annotations
@@ -64,8 +65,21 @@ LIBRARIES = [
     "mlx",
     "keras",
 ]
-TASKS = ["text-generation", "text-classification", "text-to-image", "feature-extraction", "automatic-speech-recognition", "token-classification",
-         "question-answering", "translation", "summarization", "image-classification", "reinforcement-learning", "fill-mask", "object-detection"]  # fmt: skip
+TASKS = [
+    "text-generation",
+    "text-classification",
+    "text-to-image",
+    "feature-extraction",
+    "automatic-speech-recognition",
+    "token-classification",
+    "question-answering",
+    "translation",
+    "summarization",
+    "image-classification",
+    "reinforcement-learning",
+    "fill-mask",
+    "object-detection",
+]
 LICENCES = [
     "apache-2.0",
     "mit",
@@ -112,7 +126,8 @@ class World:
         """A repository."""
         author = self.authors[self.author.draw(chance)]
         family = self.one(FAMILIES, chance)
-        name = f"{author}/{family}-{chance.choice((1, 2, 3, 7, 8, 13, 70))}b-{self.words[self.word.draw(chance)]}-{number}"
+        billions = chance.choice((1, 2, 3, 7, 8, 13, 70))
+        name = f"{author}/{family}-{billions}b-{self.words[self.word.draw(chance)]}-{number}"
         tags = [f"license:{self.one(LICENCES, chance)}", self.one(LANGUAGES, chance), "region:us"]
         if kind == "model":
             tags += [
@@ -140,10 +155,19 @@ class World:
 def row_of(entry: Entry) -> dict[str, Any]:
     """The entry in the table of repositories."""
     return {
-        "id": entry.id, "kind": entry.kind, "name": entry.name, "folded": entry.name.lower(), "author": entry.author, "private": entry.private,
-        "gated": "", "created": float(entry.id), "modified": entry.modified, "downloads": entry.downloads, "tags": list(entry.tags),
+        "id": entry.id,
+        "kind": entry.kind,
+        "name": entry.name,
+        "folded": entry.name.lower(),
+        "author": entry.author,
+        "private": entry.private,
+        "gated": "",
+        "created": float(entry.id),
+        "modified": entry.modified,
+        "downloads": entry.downloads,
+        "tags": list(entry.tags),
         "card": {"license": entry.tags[0].partition(":")[2], "language": [entry.tags[1]]},
-    }  # fmt: skip
+    }
 
 
 def build(repositories: Repositories, world: World, models: int, datasets: int) -> None:
@@ -165,7 +189,8 @@ def build(repositories: Repositories, world: World, models: int, datasets: int) 
 
 
 def size_of(repositories: Repositories, folder: Path) -> int:
-    """Bytes on disk; a server that was just filled counts its rows first, as it would by itself in a while."""
+    """Bytes on disk; a server that was just filled counts its rows first, as it would by itself in a
+    while."""
     if repositories.engine.dialect.name == "sqlite":
         return sum(file.stat().st_size for file in folder.glob("freehold.db*"))
     with repositories.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -343,7 +368,8 @@ def main() -> None:
             plain.append(time.perf_counter() - began)
     every = [one for some in times.values() for one in some]
     print(
-        f"{total:,} entries, {size / 1e9:.2f} GB on disk, {written} of them changed in the {asked:.0f} s of asking; milliseconds:"
+        f"{total:,} entries, {size / 1e9:.2f} GB on disk, {written} of them changed in the {asked:.0f} s of"
+        " asking; milliseconds:"
     )
     table = {
         kind: {
@@ -356,10 +382,12 @@ def main() -> None:
     for kind, row in table.items():
         print(f"  {kind:22} p50 {row['p50']:8.2f}  p99 {row['p99']:8.2f}  most {row['most']:8.2f}")
     print(
-        f"  {'all questions':22} p50 {share(every, 0.5):8.2f}  p99 {share(every, 0.99):8.2f}  most {share(every, 1):8.2f}"
+        f"  {'all questions':22} p50 {share(every, 0.5):8.2f}  p99 {share(every, 0.99):8.2f}  most"
+        f" {share(every, 1):8.2f}"
     )
     print(
-        f"  LIKE over names: {', '.join(f'{one * 1000:.0f}' for one in plain)}; resident memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB"
+        f"  LIKE over names: {', '.join(f'{one * 1000:.0f}' for one in plain)}; resident memory"
+        f" {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB"
     )
     print(json.dumps({"entries": total, "bytes": size, "milliseconds": table}))
 

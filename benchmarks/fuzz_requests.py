@@ -71,65 +71,249 @@ def _get(path: str, **query: str) -> Sent:
 
 
 _DRAWN = {
-    "temperature": 0.5, "top_p": 0.9, "top_k": 5, "min_p": 0.05, "repeat_penalty": 1.1, "presence_penalty": 0.1, "frequency_penalty": 0.1,
+    "temperature": 0.5,
+    "top_p": 0.9,
+    "top_k": 5,
+    "min_p": 0.05,
+    "repeat_penalty": 1.1,
+    "presence_penalty": 0.1,
+    "frequency_penalty": 0.1,
     "seed": 7,
-}  # fmt: skip
+}
 _TALK = [
     {"role": "system", "content": "Be brief."},
     {"role": "user", "content": [{"type": "text", "text": "Hello"}]},
-    {"role": "assistant", "content": None, "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "look_up", "arguments": '{"a": "b"}'}}]},
+    {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [
+            {"id": "c1", "type": "function", "function": {"name": "look_up", "arguments": '{"a": "b"}'}}
+        ],
+    },
     {"role": "tool", "tool_call_id": "c1", "content": "found"},
-]  # fmt: skip
+]
 _BLOCKS = [
     {"role": "user", "content": [{"type": "text", "text": "Hello"}]},
-    {"role": "assistant", "content": [{"type": "tool_use", "id": "t1", "name": "look_up", "input": {"a": "b"}}]},
-    {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": [{"type": "text", "text": "found"}]}]},
-]  # fmt: skip
+    {
+        "role": "assistant",
+        "content": [{"type": "tool_use", "id": "t1", "name": "look_up", "input": {"a": "b"}}],
+    },
+    {
+        "role": "user",
+        "content": [
+            {"type": "tool_result", "tool_use_id": "t1", "content": [{"type": "text", "text": "found"}]}
+        ],
+    },
+]
 _ITEMS = [
     {"role": "user", "content": [{"type": "input_text", "text": "Hello"}]},
     {"type": "function_call", "call_id": "c1", "name": "look_up", "arguments": '{"a": "b"}'},
     {"type": "function_call_output", "call_id": "c1", "output": "found"},
-]  # fmt: skip
+]
 _SMALL = {"num_predict": 3}
 _SERVER = [
-    _post("v1/chat/completions", {"model": "tiny", "messages": HELLO, "max_tokens": 3, **_DRAWN, "logit_bias": {"5": 1.0}, "stop": ["x"], "n": 2,
-                                  "logprobs": True, "top_logprobs": 2, "user": "u", "metadata": {"a": "b"}}),
-    _post("v1/chat/completions", {"model": "tiny", "messages": _TALK, "max_tokens": 3, "stream": True, "stream_options": {"include_usage": True},
-                                  "tools": [{"type": "function", "function": FUNCTION}], "tool_choice": "auto"}),
-    _post("v1/chat/completions", {"model": "tiny", "messages": HELLO, "max_tokens": 3, "tool_choice": {"type": "function", "function": {"name": "look_up"}},
-                                  "tools": [{"type": "function", "function": FUNCTION}]}),
-    _post("v1/chat/completions", {"model": "tiny", "messages": HELLO, "max_completion_tokens": 3,
-                                  "response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": SCHEMA}}}),
-    _post("v1/chat/completions", {"model": "tiny", "messages": HELLO, "max_tokens": 3, "grammar": "root ::= [0-9]+", "answer_form": False}),
-    _post("v1/completions", {"model": "tiny", "prompt": "Hello", "max_tokens": 3, **_DRAWN, "logprobs": 2, "echo": False, "best_of": 1}),
-    _post("v1/completions", {"model": "tiny", "prompt": [[40, 41], [42]], "max_tokens": 3, "stream": True, "logit_bias": {"7": -100}}),
-    _post("v1/responses", {"model": "tiny", "input": "Hello", "instructions": "Be brief.", "max_output_tokens": 3, "temperature": 0.5, "top_p": 0.9,
-                           "text": {"format": {"type": "json_schema", "name": "s", "schema": SCHEMA}}, "metadata": {"a": "b"}}),
-    _post("v1/responses", {"model": "tiny", "input": _ITEMS, "max_output_tokens": 3, "stream": True, "tools": [{"type": "function", **FUNCTION}],
-                           "tool_choice": "auto", "include": [], "store": False}),
-    _post("v1/embeddings", {"model": "vectors", "input": ["Hello", "world"], "encoding_format": "float", "dimensions": 32}),
+    _post(
+        "v1/chat/completions",
+        {
+            "model": "tiny",
+            "messages": HELLO,
+            "max_tokens": 3,
+            **_DRAWN,
+            "logit_bias": {"5": 1.0},
+            "stop": ["x"],
+            "n": 2,
+            "logprobs": True,
+            "top_logprobs": 2,
+            "user": "u",
+            "metadata": {"a": "b"},
+        },
+    ),
+    _post(
+        "v1/chat/completions",
+        {
+            "model": "tiny",
+            "messages": _TALK,
+            "max_tokens": 3,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            "tools": [{"type": "function", "function": FUNCTION}],
+            "tool_choice": "auto",
+        },
+    ),
+    _post(
+        "v1/chat/completions",
+        {
+            "model": "tiny",
+            "messages": HELLO,
+            "max_tokens": 3,
+            "tool_choice": {"type": "function", "function": {"name": "look_up"}},
+            "tools": [{"type": "function", "function": FUNCTION}],
+        },
+    ),
+    _post(
+        "v1/chat/completions",
+        {
+            "model": "tiny",
+            "messages": HELLO,
+            "max_completion_tokens": 3,
+            "response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": SCHEMA}},
+        },
+    ),
+    _post(
+        "v1/chat/completions",
+        {
+            "model": "tiny",
+            "messages": HELLO,
+            "max_tokens": 3,
+            "grammar": "root ::= [0-9]+",
+            "answer_form": False,
+        },
+    ),
+    _post(
+        "v1/completions",
+        {
+            "model": "tiny",
+            "prompt": "Hello",
+            "max_tokens": 3,
+            **_DRAWN,
+            "logprobs": 2,
+            "echo": False,
+            "best_of": 1,
+        },
+    ),
+    _post(
+        "v1/completions",
+        {
+            "model": "tiny",
+            "prompt": [[40, 41], [42]],
+            "max_tokens": 3,
+            "stream": True,
+            "logit_bias": {"7": -100},
+        },
+    ),
+    _post(
+        "v1/responses",
+        {
+            "model": "tiny",
+            "input": "Hello",
+            "instructions": "Be brief.",
+            "max_output_tokens": 3,
+            "temperature": 0.5,
+            "top_p": 0.9,
+            "text": {"format": {"type": "json_schema", "name": "s", "schema": SCHEMA}},
+            "metadata": {"a": "b"},
+        },
+    ),
+    _post(
+        "v1/responses",
+        {
+            "model": "tiny",
+            "input": _ITEMS,
+            "max_output_tokens": 3,
+            "stream": True,
+            "tools": [{"type": "function", **FUNCTION}],
+            "tool_choice": "auto",
+            "include": [],
+            "store": False,
+        },
+    ),
+    _post(
+        "v1/embeddings",
+        {"model": "vectors", "input": ["Hello", "world"], "encoding_format": "float", "dimensions": 32},
+    ),
     _post("tokenize", {"model": "tiny", "content": "Hello", "add_special": True}),
     _post("tokenize", {"messages": _TALK[:2]}),
     _post("detokenize", {"model": "tiny", "tokens": [40, 41]}),
-    _post("v1/messages", {"model": "tiny", "max_tokens": 3, "messages": _BLOCKS, "system": [{"type": "text", "text": "Be brief."}], "temperature": 0.5,
-                          "top_p": 0.9, "top_k": 5, "stop_sequences": ["x"], "tools": [{"name": "look_up", "description": "d", "input_schema": SCHEMA}],
-                          "tool_choice": {"type": "tool", "name": "look_up"}, "metadata": {"user_id": "u"}}),
-    _post("v1/messages", {"model": "tiny", "max_tokens": 3, "messages": HELLO, "stream": True, "thinking": {"type": "disabled"}}),
+    _post(
+        "v1/messages",
+        {
+            "model": "tiny",
+            "max_tokens": 3,
+            "messages": _BLOCKS,
+            "system": [{"type": "text", "text": "Be brief."}],
+            "temperature": 0.5,
+            "top_p": 0.9,
+            "top_k": 5,
+            "stop_sequences": ["x"],
+            "tools": [{"name": "look_up", "description": "d", "input_schema": SCHEMA}],
+            "tool_choice": {"type": "tool", "name": "look_up"},
+            "metadata": {"user_id": "u"},
+        },
+    ),
+    _post(
+        "v1/messages",
+        {
+            "model": "tiny",
+            "max_tokens": 3,
+            "messages": HELLO,
+            "stream": True,
+            "thinking": {"type": "disabled"},
+        },
+    ),
     _post("v1/messages/count_tokens", {"model": "tiny", "messages": _BLOCKS, "system": "Be brief."}),
-    _post("api/chat", {"model": "tiny", "messages": [*HELLO, {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f", "arguments": {}}}]}],
-                       "options": {**_DRAWN, "num_predict": 3, "stop": ["x"], "num_ctx": 512, "repeat_last_n": 8}, "keep_alive": "5m"}),
-    _post("api/chat", {"model": "tiny:latest", "messages": HELLO, "stream": False, "format": SCHEMA, "options": _SMALL, "think": False,
-                       "tools": [{"type": "function", "function": FUNCTION}]}),
-    _post("api/generate", {"model": "tiny", "prompt": "Hello", "system": "Be brief.", "raw": False, "stream": False, "format": "json", "options": _SMALL}),
-    _post("api/embed", {"model": "vectors", "input": ["Hello"], "truncate": True, "options": {}, "keep_alive": 0}),
+    _post(
+        "api/chat",
+        {
+            "model": "tiny",
+            "messages": [
+                *HELLO,
+                {
+                    "role": "assistant",
+                    "content": "",
+                    "tool_calls": [{"function": {"name": "f", "arguments": {}}}],
+                },
+            ],
+            "options": {**_DRAWN, "num_predict": 3, "stop": ["x"], "num_ctx": 512, "repeat_last_n": 8},
+            "keep_alive": "5m",
+        },
+    ),
+    _post(
+        "api/chat",
+        {
+            "model": "tiny:latest",
+            "messages": HELLO,
+            "stream": False,
+            "format": SCHEMA,
+            "options": _SMALL,
+            "think": False,
+            "tools": [{"type": "function", "function": FUNCTION}],
+        },
+    ),
+    _post(
+        "api/generate",
+        {
+            "model": "tiny",
+            "prompt": "Hello",
+            "system": "Be brief.",
+            "raw": False,
+            "stream": False,
+            "format": "json",
+            "options": _SMALL,
+        },
+    ),
+    _post(
+        "api/embed",
+        {"model": "vectors", "input": ["Hello"], "truncate": True, "options": {}, "keep_alive": 0},
+    ),
     _post("api/embeddings", {"model": "vectors", "prompt": "Hello"}),
     _post("api/show", {"model": "tiny"}),
     _post("v1/documents/search", {"query": "Hello", "documents": [], "limit": 4, "model": "vectors"}),
-    Sent("POST", ("v1", "documents"), None, (("name", "a.txt"), ("model", "vectors")), raw=b"Hello world. " * 20),
+    Sent(
+        "POST",
+        ("v1", "documents"),
+        None,
+        (("name", "a.txt"), ("model", "vectors")),
+        raw=b"Hello world. " * 20,
+    ),
     Sent("DELETE", ("v1", "documents", "x"), None, (("model", "vectors"),)),
-    _get("v1/documents", model="vectors"), _get("v1/models"), _get("v1/models/tiny"), _get("api/tags"), _get("api/ps"), _get("ready"),
+    _get("v1/documents", model="vectors"),
+    _get("v1/models"),
+    _get("v1/models/tiny"),
+    _get("api/tags"),
+    _get("api/ps"),
+    _get("ready"),
     _get("v1/responses/resp_1"),
-]  # fmt: skip
+]
 _FILE = {
     "path": "README.md",
     "content": base64.b64encode(b"---\nlicense: mit\n---\n# A").decode(),
@@ -155,42 +339,178 @@ _HUB = [
     Sent("DELETE", (*_REPO.split("/"), "branch", "dev")),
     _post(f"{_REPO}/tag/main", {"tag": "v1"}),
     _post(f"{_REPO}/super-squash/dev", {"message": "m"}),
-    _post(f"{_REPO}/commit/main", [_HEAD, {"key": "deletedFile", "value": {"path": "x"}}, {"key": "copyFile", "value": {"path": "y", "src": "README.md"}},
-                                   {"key": "lfsFile", "value": {"path": "z", "algo": "sha256", "oid": "0" * 64, "size": 3}}], lines=True),
-    _post(f"{_REPO}/commit/main", [_HEAD, {"key": "deletedFolder", "value": {"path": "x"}}], lines=True, query=(("create_pr", "1"),)),
-    _post(f"{_REPO}/preupload/main", {"files": [{"path": "a.bin", "size": 4, "sample": "AAAA"}], "gitIgnore": "*.x"}),
-    _post("freehold/a.git/info/lfs/objects/batch", {"operation": "upload", "objects": [{"oid": "0" * 64, "size": 3}], "transfers": ["basic", "multipart"]}),
-    _post("freehold/a.git/info/lfs/objects/batch", {"operation": "download", "objects": [{"oid": "0" * 64, "size": 3}]}),
+    _post(
+        f"{_REPO}/commit/main",
+        [
+            _HEAD,
+            {"key": "deletedFile", "value": {"path": "x"}},
+            {"key": "copyFile", "value": {"path": "y", "src": "README.md"}},
+            {"key": "lfsFile", "value": {"path": "z", "algo": "sha256", "oid": "0" * 64, "size": 3}},
+        ],
+        lines=True,
+    ),
+    _post(
+        f"{_REPO}/commit/main",
+        [_HEAD, {"key": "deletedFolder", "value": {"path": "x"}}],
+        lines=True,
+        query=(("create_pr", "1"),),
+    ),
+    _post(
+        f"{_REPO}/preupload/main",
+        {"files": [{"path": "a.bin", "size": 4, "sample": "AAAA"}], "gitIgnore": "*.x"},
+    ),
+    _post(
+        "freehold/a.git/info/lfs/objects/batch",
+        {
+            "operation": "upload",
+            "objects": [{"oid": "0" * 64, "size": 3}],
+            "transfers": ["basic", "multipart"],
+        },
+    ),
+    _post(
+        "freehold/a.git/info/lfs/objects/batch",
+        {"operation": "download", "objects": [{"oid": "0" * 64, "size": 3}]},
+    ),
     _post(f"{_REPO}/lfs-verify", {"oid": "0" * 64, "size": 3}),
     _post(f"{_REPO}/paths-info/main", {"paths": ["README.md"], "expand": True}),
     _post("api/validate-yaml", {"content": "---\nlicense: mit\n---\n", "repoType": "model"}),
     _post(f"{_REPO}/user-access-request/grant", {"user": "freehold"}),
-    _post(f"{_REPO}/user-access-request/handle", {"user": "freehold", "status": "accepted", "rejectionReason": "r"}),
+    _post(
+        f"{_REPO}/user-access-request/handle",
+        {"user": "freehold", "status": "accepted", "rejectionReason": "r"},
+    ),
     _post("freehold/a/ask-access", None),
-    _get("api/models", search="a", author="freehold", filter="license:mit", sort="downloads", direction="-1", limit="5", full="true", expand="sha", cursor=""),
+    _get(
+        "api/models",
+        search="a",
+        author="freehold",
+        filter="license:mit",
+        sort="downloads",
+        direction="-1",
+        limit="5",
+        full="true",
+        expand="sha",
+        cursor="",
+    ),
     _get("api/datasets", search="b", limit="5", cursor="1.0:1"),
-    _get(_REPO, blobs="true", securityStatus="true", expand="siblings"), _get(f"{_REPO}/revision/main", blobs="true"),
-    _get(f"{_REPO}/tree/main", recursive="true", expand="true", limit="3", cursor="a"), _get(f"{_REPO}/tree/main/x", limit="3"),
-    _get(f"{_REPO}/commits/main", p="0", limit="5"), _get(f"{_REPO}/refs"), _get(f"{_REPO}/auth-check"), _get(f"{_REPO}/auth-check/write"),
-    _get(f"{_REPO}/discussions", p="0", type="all", status="open", author="freehold"), _get(f"{_REPO}/discussions/1", diff="1"),
-    _get(f"{_REPO}/user-access-request/pending"), _get(f"{_REPO}/xet-read-token/main"), _get("api/whoami-v2"), _get("api/models-tags-by-type"),
-    _get("freehold/a/resolve/main/README.md"), replace(_get("freehold/a/resolve/main/README.md"), headers=(("Range", "bytes=0-3"),)),
+    _get(_REPO, blobs="true", securityStatus="true", expand="siblings"),
+    _get(f"{_REPO}/revision/main", blobs="true"),
+    _get(f"{_REPO}/tree/main", recursive="true", expand="true", limit="3", cursor="a"),
+    _get(f"{_REPO}/tree/main/x", limit="3"),
+    _get(f"{_REPO}/commits/main", p="0", limit="5"),
+    _get(f"{_REPO}/refs"),
+    _get(f"{_REPO}/auth-check"),
+    _get(f"{_REPO}/auth-check/write"),
+    _get(f"{_REPO}/discussions", p="0", type="all", status="open", author="freehold"),
+    _get(f"{_REPO}/discussions/1", diff="1"),
+    _get(f"{_REPO}/user-access-request/pending"),
+    _get(f"{_REPO}/xet-read-token/main"),
+    _get("api/whoami-v2"),
+    _get("api/models-tags-by-type"),
+    _get("freehold/a/resolve/main/README.md"),
+    replace(_get("freehold/a/resolve/main/README.md"), headers=(("Range", "bytes=0-3"),)),
     _get("lfs/" + "0" * 64, size="3", expires="99999999999", signature="00"),
-    _get("", kind="model", q="a", tag="license:mit", author="freehold", sort="modified", cursor=""), _get("freehold/a"), _get("freehold/a/tree/main"),
-    _get("freehold/a/blob/main/README.md"), _get("freehold/a/commits/main", after="0"), _get("freehold/a/commit/main", since="main"),
-    _get("freehold/a/discussions"), _get("freehold/a/discussions/1"), _get("freehold/a/lineage"), _get("datasets/other/b"),
-]  # fmt: skip
+    _get("", kind="model", q="a", tag="license:mit", author="freehold", sort="modified", cursor=""),
+    _get("freehold/a"),
+    _get("freehold/a/tree/main"),
+    _get("freehold/a/blob/main/README.md"),
+    _get("freehold/a/commits/main", after="0"),
+    _get("freehold/a/commit/main", since="main"),
+    _get("freehold/a/discussions"),
+    _get("freehold/a/discussions/1"),
+    _get("freehold/a/lineage"),
+    _get("datasets/other/b"),
+]
 BASES: dict[str, list[Sent]] = {"server": _SERVER, "hub": _HUB, "keyed": _HUB}
 
 AWKWARD: list[Any] = [
-    None, True, False, 0, 1, -1, 2, 5, 2**31 - 1, 2**31, -(2**31), 2**53, 2**63 - 1, 2**63, 2**64, -(2**63), 10**400, 0.5, -0.0, 1.5, 5e-324, 1e-300,
-    1e-9, 1e308, -1e308, float("nan"), float("inf"), float("-inf"), "", " ", "\0", "a\0b", "\n", "1", "nan", "main", "tiny", "\ud800", "\udc00x", "\u202e",
-    "\U0001f600", "../..", "/", "x" * 5000, "x" * 200_000, "²", "refs/pr/1", "refs/heads/main", "0" * 64, "0" * 40, "gbnf:root ::= root", "(a+)+$", [], {}, [None], [[]], [0], ["x"],
-    [""], ["x"] * 2000, [{}], [1] * 3000, {"": 0}, {"type": "text"}, {"type": "text", "text": 5}, {"type": "image_url", "image_url": {"url": "http://x/"}},
-    {"$ref": "#"}, {"$ref": "http://x/"}, {"$ref": "#/nowhere"}, {"type": "string", "pattern": "(a{1000}){1000}"}, {"type": "string", "pattern": "("},
-    {"anyOf": [{"const": n} for n in range(300)]}, {"type": "object", "properties": {"a": {"$ref": "#"}}}, {"type": "array", "minItems": 10**9}, {"enum": []},
-    {"5": float("nan")}, {"-1": 1}, {"99999999999": 1}, {"1e3": 1}, {"٣": 1}, {"999": 1}, DEEP, [DEEP] * 3, {"name": "\ud800"}, {"function": 5}, {"function": {"name": 5}},
-]  # fmt: skip
+    None,
+    True,
+    False,
+    0,
+    1,
+    -1,
+    2,
+    5,
+    2**31 - 1,
+    2**31,
+    -(2**31),
+    2**53,
+    2**63 - 1,
+    2**63,
+    2**64,
+    -(2**63),
+    10**400,
+    0.5,
+    -0.0,
+    1.5,
+    5e-324,
+    1e-300,
+    1e-9,
+    1e308,
+    -1e308,
+    float("nan"),
+    float("inf"),
+    float("-inf"),
+    "",
+    " ",
+    "\0",
+    "a\0b",
+    "\n",
+    "1",
+    "nan",
+    "main",
+    "tiny",
+    "\ud800",
+    "\udc00x",
+    "\u202e",
+    "\U0001f600",
+    "../..",
+    "/",
+    "x" * 5000,
+    "x" * 200_000,
+    "²",
+    "refs/pr/1",
+    "refs/heads/main",
+    "0" * 64,
+    "0" * 40,
+    "gbnf:root ::= root",
+    "(a+)+$",
+    [],
+    {},
+    [None],
+    [[]],
+    [0],
+    ["x"],
+    [""],
+    ["x"] * 2000,
+    [{}],
+    [1] * 3000,
+    {"": 0},
+    {"type": "text"},
+    {"type": "text", "text": 5},
+    {"type": "image_url", "image_url": {"url": "http://x/"}},
+    {"$ref": "#"},
+    {"$ref": "http://x/"},
+    {"$ref": "#/nowhere"},
+    {"type": "string", "pattern": "(a{1000}){1000}"},
+    {"type": "string", "pattern": "("},
+    {"anyOf": [{"const": n} for n in range(300)]},
+    {"type": "object", "properties": {"a": {"$ref": "#"}}},
+    {"type": "array", "minItems": 10**9},
+    {"enum": []},
+    {"5": float("nan")},
+    {"-1": 1},
+    {"99999999999": 1},
+    {"1e3": 1},
+    {"٣": 1},
+    {"999": 1},
+    DEEP,
+    [DEEP] * 3,
+    {"name": "\ud800"},
+    {"function": 5},
+    {"function": {"name": 5}},
+]
 #: What hypothesis makes values of, and words of paths and queries.
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=20),
@@ -200,11 +520,24 @@ ANYTHING = st.recursive(
 WORDS = st.text(st.characters(), max_size=12)
 _AWKWARD_WORDS = [value if isinstance(value, str) else json.dumps(value)[:2000] for value in AWKWARD]
 _HEADERS = [
-    ("Content-Type", ""), ("Content-Type", "text/plain"), ("Content-Type", "application/json; charset=utf-16"), ("Content-Encoding", "gzip"),
-    ("Content-Type", "multipart/form-data; boundary=x"), ("Range", "bytes=9-1"), ("Range", "bytes=-"), ("Range", "bytes=-99999999999999999999"), ("Accept", "text/html"),
-    ("Range", "bytes=0-99999999999999999999999"), ("If-None-Match", "*"), ("Authorization", "Bearer x"), ("Authorization", "Basic !!"), ("traceparent", "00-x"),
-    ("X-Api-Key", "x" * 300), ("Content-Type", "application/x-www-form-urlencoded"), ("Origin", "http://elsewhere.example"),
-]  # fmt: skip
+    ("Content-Type", ""),
+    ("Content-Type", "text/plain"),
+    ("Content-Type", "application/json; charset=utf-16"),
+    ("Content-Encoding", "gzip"),
+    ("Content-Type", "multipart/form-data; boundary=x"),
+    ("Range", "bytes=9-1"),
+    ("Range", "bytes=-"),
+    ("Range", "bytes=-99999999999999999999"),
+    ("Accept", "text/html"),
+    ("Range", "bytes=0-99999999999999999999999"),
+    ("If-None-Match", "*"),
+    ("Authorization", "Bearer x"),
+    ("Authorization", "Basic !!"),
+    ("traceparent", "00-x"),
+    ("X-Api-Key", "x" * 300),
+    ("Content-Type", "application/x-www-form-urlencoded"),
+    ("Origin", "http://elsewhere.example"),
+]
 
 
 def _places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -218,7 +551,8 @@ def _places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 @dataclass(frozen=True)
 class Breaking:
-    """Breaks requests: ``chance`` draws what and where, ``values`` and ``words`` are hypothesis' own beside the awkward ones."""
+    """Breaks requests: ``chance`` draws what and where, ``values`` and ``words`` are hypothesis' own beside
+    the awkward ones."""
 
     chance: random.Random
     values: Sequence[Any]
@@ -278,16 +612,31 @@ class Breaking:
     def _bytes(self, data: bytes) -> bytes:
         """Bytes that were cut, doubled or changed."""
         at = self.chance.randrange(len(data) or 1)
-        return self.chance.choice([
-            data[:at], data[at:], data + data, data[:at] + b"\xff" + data[at:], b"\xef\xbb\xbf" + data, b"", b"null",
-            data.decode("utf-8", "replace").encode("utf-16"), data[:at] + b"\0" + data[at:], b"[" * 5000, b'{"a":' * 3000,
-            data.replace(b"{", b'{"model":"tiny","model":"x",', 1), data + b"}", b"1" * 5000,
-            data[:at] + b'"\\ud800"' + data[at + 1 :], b"\x1f\x8b" + data,
-        ])  # fmt: skip
+        return self.chance.choice(
+            [
+                data[:at],
+                data[at:],
+                data + data,
+                data[:at] + b"\xff" + data[at:],
+                b"\xef\xbb\xbf" + data,
+                b"",
+                b"null",
+                data.decode("utf-8", "replace").encode("utf-16"),
+                data[:at] + b"\0" + data[at:],
+                b"[" * 5000,
+                b'{"a":' * 3000,
+                data.replace(b"{", b'{"model":"tiny","model":"x",', 1),
+                data + b"}",
+                b"1" * 5000,
+                data[:at] + b'"\\ud800"' + data[at + 1 :],
+                b"\x1f\x8b" + data,
+            ]
+        )
 
 
 def fitting(document: dict[str, Any]) -> Iterator[Any]:
-    """schemathesis' strategies for each operation of an OpenAPI document: requests that fit it, and ones that do not."""
+    """schemathesis' strategies for each operation of an OpenAPI document: requests that fit it, and ones that
+    do not."""
     import schemathesis
     from schemathesis import GenerationMode
 

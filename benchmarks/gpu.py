@@ -1,12 +1,15 @@
-"""Our tuning on a card beside TRL and PEFT: the same random models, rows, rank, batch and precision, one after the other in one call.
+"""Our tuning on a card beside TRL and PEFT: the same random models, rows, rank, batch and precision, one
+after the other in one call.
 
 Run: PYTHONPATH=src python benchmarks/gpu.py --out gpu.json [--limit 440]
-On a processor, to see that it runs: PYTHONPATH=src python benchmarks/gpu.py --out gpu.json --tiny --device cpu
+On a processor, to see that it runs: PYTHONPATH=src python benchmarks/gpu.py --out gpu.json --tiny --device
+cpu
 
-Needs torch, transformers, peft, trl, datasets, scipy and psutil; nothing is downloaded. The models have the shapes of Llama-3.2-1B and
-SmolLM2-135M and weights drawn at random: speed and memory depend on shapes alone, and nothing is said about quality. Two processes stay
-open, one for each side, and take turns, so that imports are paid once and each side's peak is its own. What fails or is left out for want of
-time stands in the result as such. See ``PARTS`` for what each figure means.
+Needs torch, transformers, peft, trl, datasets, scipy and psutil; nothing is downloaded. The models have the
+shapes of Llama-3.2-1B and SmolLM2-135M and weights drawn at random: speed and memory depend on shapes alone,
+and nothing is said about quality. Two processes stay open, one for each side, and take turns, so that imports
+are paid once and each side's peak is its own. What fails or is left out for want of time stands in the result
+as such. See ``PARTS`` for what each figure means.
 """
 
 from __future__ import annotations
@@ -31,28 +34,56 @@ RANK, RATE = 16, 1e-3
 PARTS = {
     "look": "the card, the versions, and what freehold.core.device chose and why",
     "kernels": "relative error of our card's paths against plain formulas in 32 bit; bf16 rounds to 4e-3",
-    "loss": "loss of one batch before any step, ours and transformers + PEFT; in f32 they differ by rounding alone",
+    "loss": (
+        "loss of one batch before any step, ours and transformers + PEFT; in f32 they differ by rounding"
+        " alone"
+    ),
     "curve": "loss of one batch, trained on again and again, at each step of ours and of TRL",
-    "speed": "tokens of the rows (no padding) per second after the warm-up, and the most memory that tensors took",
+    "speed": (
+        "tokens of the rows (no padding) per second after the warm-up, and the most memory that tensors took"
+    ),
     "merged": "share of greedy tokens of the merged model in transformers that our decoder would have chosen",
-    "resume": "killed by signal 9 and started again: whether every adapter value and loss equals those of an unbroken run",
+    "resume": (
+        "killed by signal 9 and started again: whether every adapter value and loss equals those of an"
+        " unbroken run"
+    ),
     "profile": "kernels of a step and where its time goes",
 }
 SHAPES: dict[str, dict[str, Any]] = {
     "llama-1b": {
-        "vocab_size": 128256, "hidden_size": 2048, "intermediate_size": 8192, "num_hidden_layers": 16, "num_attention_heads": 32,
-        "num_key_value_heads": 8, "head_dim": 64, "rope_theta": 500000.0, "max_position_embeddings": 8192,
+        "vocab_size": 128256,
+        "hidden_size": 2048,
+        "intermediate_size": 8192,
+        "num_hidden_layers": 16,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "head_dim": 64,
+        "rope_theta": 500000.0,
+        "max_position_embeddings": 8192,
     },
     "smollm2-135m": {
-        "vocab_size": 49152, "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30, "num_attention_heads": 9,
-        "num_key_value_heads": 3, "head_dim": 64, "rope_theta": 100000.0, "max_position_embeddings": 8192,
+        "vocab_size": 49152,
+        "hidden_size": 576,
+        "intermediate_size": 1536,
+        "num_hidden_layers": 30,
+        "num_attention_heads": 9,
+        "num_key_value_heads": 3,
+        "head_dim": 64,
+        "rope_theta": 100000.0,
+        "max_position_embeddings": 8192,
     },
-}  # fmt: skip
+}
 TINY = {
-    "vocab_size": 512, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "head_dim": 16,
-}  # fmt: skip
-#: How the rows are: labels after an instruction that all rows share, and answers of some length to prompts that share nothing.
+    "vocab_size": 512,
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+}
+#: How the rows are: labels after an instruction that all rows share, and answers of some length to prompts
+#: that share nothing.
 ROWS = {"labels after one instruction": "labels", "long answers": "answers"}
 #: Of TRL: what it does if left alone, and what is faster.
 TRL: dict[str, dict[str, Any]] = {
@@ -71,7 +102,8 @@ os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZE
 
 
 def rows_of(kind: str, count: int, vocabulary: int, seed: int = 0) -> list[Row]:
-    """(prompt, answer) of random tokens; lengths are those of banking77 after a long instruction, and of gsm8k, roughly."""
+    """(prompt, answer) of random tokens; lengths are those of banking77 after a long instruction, and of
+    gsm8k, roughly."""
     chance = random.Random(f"{kind}-{seed}")
 
     def some(length: int) -> list[int]:
@@ -174,9 +206,15 @@ def our_trainer(job: dict[str, Any], rows: list[Row], valid: list[Row], **more: 
     options = {**job.get("options", {}), **more}
     flat = options.pop("flat", None)
     recipe = Recipe(
-        rank=RANK, alpha=2.0 * RANK, learning_rate=RATE, batch_rows=job["batch"], steps=job["steps"], validations=1, checkpoint_s=1e9,
+        rank=RANK,
+        alpha=2.0 * RANK,
+        learning_rate=RATE,
+        batch_rows=job["batch"],
+        steps=job["steps"],
+        validations=1,
+        checkpoint_s=1e9,
         **options,
-    )  # fmt: skip
+    )
     return Trainer(
         Path(job["folder"]),
         rows,
@@ -211,9 +249,16 @@ def our_speed(job: dict[str, Any]) -> dict[str, Any]:
     )
     losses = [loss for _, loss in tuned.history.train]
     return {
-        **clock.figures(token_count(rows) / job["steps"]), **took, "predicted_bytes": need.total, "first_loss": losses[0], "last_loss": losses[-1],
-        "computed_tokens": tuned.history.tokens, "row_tokens": token_count(rows), "prefix": len(trainer.prefix), "flat": trainer.flat,
-    }  # fmt: skip
+        **clock.figures(token_count(rows) / job["steps"]),
+        **took,
+        "predicted_bytes": need.total,
+        "first_loss": losses[0],
+        "last_loss": losses[-1],
+        "computed_tokens": tuned.history.tokens,
+        "row_tokens": token_count(rows),
+        "prefix": len(trainer.prefix),
+        "flat": trainer.flat,
+    }
 
 
 def their_model(job: dict[str, Any], dtype: str) -> Any:
@@ -255,11 +300,24 @@ def their_trainer(job: dict[str, Any], rows: list[Row], clock: Clock | None, log
     on_card = job["device"].startswith("cuda")
     model = AutoModelForCausalLM.from_pretrained(job["folder"], dtype=torch.bfloat16)
     config = SFTConfig(
-        output_dir=str(Path(job["folder"]).parent / "trainer"), per_device_train_batch_size=job["batch"], max_steps=job["steps"], learning_rate=RATE,
-        lr_scheduler_type="cosine_with_min_lr", lr_scheduler_kwargs={"min_lr_rate": 0.1}, warmup_steps=max(1, round(0.06 * job["steps"])),
-        report_to="none", save_strategy="no", logging_steps=logging, use_cpu=not on_card, seed=0, disable_tqdm=True, bf16=True, max_length=None,
-        completion_only_loss=True, **job.get("options", {}),
-    )  # fmt: skip
+        output_dir=str(Path(job["folder"]).parent / "trainer"),
+        per_device_train_batch_size=job["batch"],
+        max_steps=job["steps"],
+        learning_rate=RATE,
+        lr_scheduler_type="cosine_with_min_lr",
+        lr_scheduler_kwargs={"min_lr_rate": 0.1},
+        warmup_steps=max(1, round(0.06 * job["steps"])),
+        report_to="none",
+        save_strategy="no",
+        logging_steps=logging,
+        use_cpu=not on_card,
+        seed=0,
+        disable_tqdm=True,
+        bf16=True,
+        max_length=None,
+        completion_only_loss=True,
+        **job.get("options", {}),
+    )
 
     class Timed(TrainerCallback):
         def on_step_end(self, *_: Any, **__: Any) -> None:
@@ -309,9 +367,12 @@ def our_loss(job: dict[str, Any]) -> dict[str, Any]:
     rows = rows_of(job["rows"], job["batch"], job["vocabulary"])
     found: dict[str, float] = {}
     for name, more in {
-        "f32": {"precision": "f32"}, "f32 rows in full": {"precision": "f32", "share_prefix": False}, "bf16": {}, "bf16 grouped": {"flat": False},
+        "f32": {"precision": "f32"},
+        "f32 rows in full": {"precision": "f32", "share_prefix": False},
+        "bf16": {},
+        "bf16 grouped": {"flat": False},
         "bf16 flat": {"flat": True},
-    }.items():  # fmt: skip
+    }.items():
         trainer = our_trainer(job, rows, [], **more)
         found[name] = float(trainer.gradients(list(range(len(rows))))[0])
     return found
@@ -387,8 +448,13 @@ def their_merged(job: dict[str, Any]) -> dict[str, Any]:
         for prompt, _ in rows:
             tokens = torch.tensor([prompt], device=job["device"])
             out: Any = model.generate(  # type: ignore[attr-defined]
-                tokens, attention_mask=torch.ones_like(tokens), max_new_tokens=24, do_sample=False, pad_token_id=2, eos_token_id=None
-            )  # fmt: skip
+                tokens,
+                attention_mask=torch.ones_like(tokens),
+                max_new_tokens=24,
+                do_sample=False,
+                pad_token_id=2,
+                eos_token_id=None,
+            )
             answers.append(out[0, len(prompt) :].tolist())
         found["answers"][name] = answers
     base = AutoModelForCausalLM.from_pretrained(job["folder"], dtype=torch.float32)
@@ -434,8 +500,10 @@ def our_kernels(job: dict[str, Any]) -> dict[str, Any]:
         return float((ours.float().cpu() - wanted).norm() / wanted.norm())
 
     for name, prefix, lengths, heads, kv, window in (
-        ("prefix", 40, [17, 64, 1, 30], 8, 2, 0), ("no prefix", 0, [17, 200, 1], 9, 3, 0), ("window", 40, [17, 64, 90], 4, 4, 24),
-    ):  # fmt: skip
+        ("prefix", 40, [17, 64, 1, 30], 8, 2, 0),
+        ("no prefix", 0, [17, 200, 1], 9, 3, 0),
+        ("window", 40, [17, 64, 90], 4, 4, 24),
+    ):
         at, total = sequences(prefix, lengths), prefix + sum(lengths)
         leaves = [
             torch.randn(total, n, 64).to(torch.bfloat16).float().requires_grad_() for n in (heads, kv, kv)
@@ -499,8 +567,20 @@ def our_profile(job: dict[str, Any]) -> dict[str, Any]:
 
 JOBS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     f.__name__: f
-    for f in (our_speed, their_speed, our_loss, their_loss, our_curve, their_curve, our_merged, their_merged, our_check, our_kernels, our_profile)
-}  # fmt: skip
+    for f in (
+        our_speed,
+        their_speed,
+        our_loss,
+        their_loss,
+        our_curve,
+        their_curve,
+        our_merged,
+        their_merged,
+        our_check,
+        our_kernels,
+        our_profile,
+    )
+}
 
 
 def work() -> None:
@@ -614,12 +694,13 @@ def resume(job: dict[str, Any], place: Path, log: IO[str]) -> dict[str, Any]:
 def look(asked: str) -> dict[str, Any]:
     """The machine, in a process that ends, so that it holds no memory of the card."""
     code = (
-        "import json, platform, torch, transformers, peft; from importlib.metadata import version as v; from freehold.core import device as d, machine as m;"
-        f"c = d.choose({asked!r});"
-        "print(json.dumps({'device': c.where, 'name': c.name, 'precision': c.precision, 'flash': c.flash, 'reason': c.reason,"
-        "'memory_bytes': c.memory_bytes, 'free_bytes': c.free_bytes, 'python': platform.python_version(), 'cuda': torch.version.cuda,"
-        "'cores': m.look().cores, 'processor': m.look().processor,"
-        "'versions': {n: v(n) for n in ('torch', 'transformers', 'peft', 'trl', 'datasets', 'accelerate', 'numpy')}}))"
+        "import json, platform, torch, transformers, peft; from importlib.metadata import version as v; from"
+        " freehold.core import device as d, machine as m;c ="
+        f" d.choose({asked!r});print(json.dumps({{'device': c.where, 'name': c.name, 'precision':"
+        " c.precision, 'flash': c.flash, 'reason': c.reason,'memory_bytes': c.memory_bytes, 'free_bytes':"
+        " c.free_bytes, 'python': platform.python_version(), 'cuda': torch.version.cuda,'cores':"
+        " m.look().cores, 'processor': m.look().processor,'versions': {n: v(n) for n in ('torch',"
+        " 'transformers', 'peft', 'trl', 'datasets', 'accelerate', 'numpy')}}))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     if done.returncode:
@@ -628,7 +709,8 @@ def look(asked: str) -> dict[str, Any]:
 
 
 def ratios(results: list[dict[str, Any]]) -> list[str]:
-    """A line for each model and kind of rows: ours against the faster and against the leaner of TRL's settings."""
+    """A line for each model and kind of rows: ours against the faster and against the leaner of TRL's
+    settings."""
     lines: list[str] = []
     for model, rows in sorted({(r["model"], r["rows"]) for r in results}):
         own = [r for r in results if (r["model"], r["rows"]) == (model, rows) and "failed" not in r]
@@ -643,8 +725,9 @@ def ratios(results: list[dict[str, Any]]) -> list[str]:
             continue
         fast, lean = max(theirs, key=lambda n: speeds[n]), min(theirs, key=lambda n: peaks[n])
         lines.append(
-            f"{model}, {rows}: {speeds['freehold']:.0f} tokens/s, {speeds['freehold'] / speeds[fast]:.2f}x of {fast}; peak "
-            f"{peaks['freehold'] / 2**30:.2f} GiB, {peaks['freehold'] / peaks[fast]:.2f}x of {fast}, {peaks['freehold'] / peaks[lean]:.2f}x of {lean}"
+            f"{model}, {rows}: {speeds['freehold']:.0f} tokens/s, {speeds['freehold'] / speeds[fast]:.2f}x of"
+            f" {fast}; peak {peaks['freehold'] / 2**30:.2f} GiB, {peaks['freehold'] / peaks[fast]:.2f}x of"
+            f" {fast}, {peaks['freehold'] / peaks[lean]:.2f}x of {lean}"
         )
     return lines
 
@@ -696,9 +779,16 @@ class Bench:
             release(o.device)
             print(f"made {model} in {time.monotonic() - began:.1f} s", flush=True)
         return {
-            "device": o.device, "model": model, "folder": str(folder), "rows": rows, "batch": o.batch, "steps": o.steps,
-            "warm": o.warm, "vocabulary": self.shape(model)["vocab_size"], **more,
-        }  # fmt: skip
+            "device": o.device,
+            "model": model,
+            "folder": str(folder),
+            "rows": rows,
+            "batch": o.batch,
+            "steps": o.steps,
+            "warm": o.warm,
+            "vocabulary": self.shape(model)["vocab_size"],
+            **more,
+        }
 
     def shape(self, model: str) -> dict[str, Any]:
         """A model's shape, or a tiny one in its place."""
@@ -767,7 +857,8 @@ class Bench:
         self.options.out.write_text(json.dumps(self.result, indent=1))
         print("\n".join(self.result["ratios"]))
         print(
-            f"left out: {', '.join(self.result['left_out']) or 'nothing'}; {time.monotonic() - self.started:.0f} s in all"
+            f"left out: {', '.join(self.result['left_out']) or 'nothing'};"
+            f" {time.monotonic() - self.started:.0f} s in all"
         )
 
     def merged(self, model: str) -> dict[str, Any]:
@@ -799,7 +890,10 @@ def shown_of(value: dict[str, Any]) -> str:
     """A result in a line."""
     if "tokens_per_second" in value:
         foretold = f", {value['predicted_bytes'] / 2**30:.2f} foretold" if "predicted_bytes" in value else ""
-        return f"{value['tokens_per_second']:.0f} tokens/s, {1000 * value['seconds_per_step']:.1f} ms a step, peak {value['peak_bytes'] / 2**30:.2f} GiB{foretold}"
+        return (
+            f"{value['tokens_per_second']:.0f} tokens/s, {1000 * value['seconds_per_step']:.1f} ms a step,"
+            f" peak {value['peak_bytes'] / 2**30:.2f} GiB{foretold}"
+        )
     text = (
         "\n".join(value["tables"])
         if "tables" in value

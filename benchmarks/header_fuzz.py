@@ -1,10 +1,13 @@
-"""A million damaged headers of safetensors and GGUF files: each is read or refused in one sentence, in bounded time and memory.
+"""A million damaged headers of safetensors and GGUF files: each is read or refused in one sentence, in
+bounded time and memory.
 
 Run: python benchmarks/header_fuzz.py [--count 1000000] [--seed 0]
-Half of each kind, and beside them a tenth as many folders whose config.json, index, tokenizer.json, tokenizer_config.json or
-adapter_config.json says something else. Headers are valid small ones, changed in one to six places: bytes, numbers set to extremes, pieces cut out, doubled or moved,
-and in safetensors' JSON values of other kinds, doubled names and deep nesting. Reported: how many were refused, the slowest, and how much resident
-memory has grown. The physical floor is writing and mapping the file: a plain write and read of the same bytes is timed beside it.
+Half of each kind, and beside them a tenth as many folders whose config.json, index, tokenizer.json,
+tokenizer_config.json or adapter_config.json says something else. Headers are valid small ones, changed in one
+to six places: bytes, numbers set to extremes, pieces cut out, doubled or moved, and in safetensors' JSON
+values of other kinds, doubled names and deep nesting. Reported: how many were refused, the slowest, and how
+much resident memory has grown. The physical floor is writing and mapping the file: a plain write and read of
+the same bytes is timed beside it.
 """
 
 from __future__ import annotations
@@ -167,24 +170,42 @@ def damaged_table(data: bytes, chance: random.Random) -> bytes:
 #: Name -> a small whole file of the JSON that lies beside weights.
 BESIDE: dict[str, Any] = {
     "config.json": {
-        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 8, "num_hidden_layers": 1,
-        "num_attention_heads": 2, "vocab_size": 16, "max_position_embeddings": 64, "torch_dtype": "float32",
-        "rope_scaling": None, "quantization_config": {"quant_method": "gptq", "bits": 4},
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "hidden_size": 8,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "vocab_size": 16,
+        "max_position_embeddings": 64,
+        "torch_dtype": "float32",
+        "rope_scaling": None,
+        "quantization_config": {"quant_method": "gptq", "bits": 4},
     },
     "model.safetensors.index.json": {
         "metadata": {"total_size": 512},
         "weight_map": {f"layer.{number}.weight": "model.safetensors" for number in range(4)},
     },
     "tokenizer.json": {
-        "version": "1.0", "added_tokens": [{"id": 0, "content": "<s>", "special": True}],
+        "version": "1.0",
+        "added_tokens": [{"id": 0, "content": "<s>", "special": True}],
         "model": {"type": "BPE", "vocab": {"a": 1, "b": 2}, "merges": ["a b"]},
     },
-    "tokenizer_config.json": {"chat_template": "{{ messages }}", "eos_token": {"content": "</s>"}, "model_max_length": 64},
-    "adapter_config.json": {
-        "peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["q_proj"], "base_model_name_or_path": "some/base",
-        "rank_pattern": {"q_proj": 2}, "alpha_pattern": {}, "bias": "none",
+    "tokenizer_config.json": {
+        "chat_template": "{{ messages }}",
+        "eos_token": {"content": "</s>"},
+        "model_max_length": 64,
     },
-}  # fmt: skip
+    "adapter_config.json": {
+        "peft_type": "LORA",
+        "r": 4,
+        "lora_alpha": 8,
+        "target_modules": ["q_proj"],
+        "base_model_name_or_path": "some/base",
+        "rank_pattern": {"q_proj": 2},
+        "alpha_pattern": {},
+        "bias": "none",
+    },
+}
 
 
 def damaged_json(value: Any, chance: random.Random) -> Any:
@@ -193,8 +214,11 @@ def damaged_json(value: Any, chance: random.Random) -> Any:
     for _ in range(chance.randint(1, 3)):
         within = value
         while chance.random() < 0.5:
-            inner = [each for each in (within.values() if isinstance(within, dict) else within)
-                     if isinstance(each, dict | list) and each]  # fmt: skip
+            inner = [
+                each
+                for each in (within.values() if isinstance(within, dict) else within)
+                if isinstance(each, dict | list) and each
+            ]
             if not inner:
                 break
             within = chance.choice(inner)
@@ -280,8 +304,17 @@ def main(count: int, seed: int = 0) -> dict[str, Any]:
                 print(f"\r{number + 1:,} of {count:,}", end="", file=sys.stderr)
         refused_folders = damaged_folders(Path(folder), count // 10, chance)
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory
-    return {"headers": count, "folders": count // 10, "folders_refused": refused_folders, "refused": refused, "read": count - refused, "slowest_ms": round(slowest * 1000, 2),
-            "mean_us": round(reading / count * 1e6, 1), "plain_write_and_read_us": round(plain / count * 1e6, 1), "memory_grown_mb": round(grown / 1000, 1)}  # fmt: skip
+    return {
+        "headers": count,
+        "folders": count // 10,
+        "folders_refused": refused_folders,
+        "refused": refused,
+        "read": count - refused,
+        "slowest_ms": round(slowest * 1000, 2),
+        "mean_us": round(reading / count * 1e6, 1),
+        "plain_write_and_read_us": round(plain / count * 1e6, 1),
+        "memory_grown_mb": round(grown / 1000, 1),
+    }
 
 
 if __name__ == "__main__":

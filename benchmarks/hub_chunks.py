@@ -1,13 +1,14 @@
-"""What keeping contents as chunks saves on real weights: a base and its fine-tunes, quantizations, a GGUF with other metadata.
+"""What keeping contents as chunks saves on real weights: a base and its fine-tunes, quantizations, a GGUF
+with other metadata.
 
 Run: python benchmarks/hub_chunks.py --data ../shared/data/banking77 [--steps 30]
      python benchmarks/hub_chunks.py --without-tuning     # the cases that need no tuned model
-Needs the extra ``bench`` (peft) and the store's smollm2. The base is SmolLM2-135M in 16 bit, made from the store's GGUF;
-the fine-tunes are trained on the data, one with adapters on all layers and one with the lower 20 of 30 frozen, and
-merged. Each file is pushed by the real client through Xet to a hub of its own that holds only the file before it. The
-figure is how much the hub's xorbs grew when the second file was pushed: by who pushed the first, by another who may
-read it, and by another who may not, whom the hub tells nothing. The peer is a store of whole files, which keeps every
-byte of each.
+Needs the extra ``bench`` (peft) and the store's smollm2. The base is SmolLM2-135M in 16 bit, made from the
+store's GGUF; the fine-tunes are trained on the data, one with adapters on all layers and one with the lower
+20 of 30 frozen, and merged. Each file is pushed by the real client through Xet to a hub of its own that holds
+only the file before it. The figure is how much the hub's xorbs grew when the second file was pushed: by who
+pushed the first, by another who may read it, and by another who may not, whom the hub tells nothing. The peer
+is a store of whole files, which keeps every byte of each.
 """
 
 from __future__ import annotations
@@ -86,7 +87,8 @@ def renamed(source: Path, target: Path) -> Path:
 
 
 def pushed(first: Path, second: Path, work: Path, other: str, *, private: bool) -> int:
-    """How many bytes a fresh hub's xorbs grew with the second file, which ``other`` pushes after ada's first."""
+    """How many bytes a fresh hub's xorbs grew with the second file, which ``other`` pushes after ada's
+    first."""
     from freehold.hub.users import Users
     from freehold.models.store import Store
 
@@ -119,8 +121,20 @@ def tuned_cases(work: Path, data: Path, steps: int) -> list[tuple[str, Path, Pat
     base = halved(folder, work / "base")
     tuned: dict[int, Path] = {}
     for frozen in (0, 20):
-        words = ["tune", "smollm2", str(data / "train.jsonl"), "--valid", str(data / "valid.jsonl"), "--steps", str(steps),
-                 "--frozen-layers", str(frozen), "--as", f"chunks/tuned{frozen}", "--no-resume"]  # fmt: skip
+        words = [
+            "tune",
+            "smollm2",
+            str(data / "train.jsonl"),
+            "--valid",
+            str(data / "valid.jsonl"),
+            "--steps",
+            str(steps),
+            "--frozen-layers",
+            str(frozen),
+            "--as",
+            f"chunks/tuned{frozen}",
+            "--no-resume",
+        ]
         subprocess.run([*FREEHOLD, *words], check=True, capture_output=True)
         tuned[frozen] = halved(folder, work / f"tuned{frozen}", adapter_of(f"chunks/tuned{frozen}", work))
     store = Store()

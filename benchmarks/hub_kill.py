@@ -1,10 +1,10 @@
 """Kill the hub with SIGKILL at random moments during commits, and see that nothing acknowledged is lost.
 
 Run: python benchmarks/hub_kill.py [--rounds 1000]
-Each round: a server process, commits sent to it one after another (small files and an LFS upload each), a kill at a random moment of
-one of them: how many are answered first, and at what part of a commit's time the kill comes, is drawn, so that a slow machine is killed
-in the same places as a fast one.
-Then every commit that was answered with its id must be in the branch's history, and the hub's own check must find nothing.
+Each round: a server process, commits sent to it one after another (small files and an LFS upload each), a
+kill at a random moment of one of them: how many are answered first, and at what part of a commit's time the
+kill comes, is drawn, so that a slow machine is killed in the same places as a fast one. Then every commit
+that was answered with its id must be in the branch's history, and the hub's own check must find nothing.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ from freehold.servers.web.connections import Server
 
 # commits answered before the one that the kill is meant for, at most
 _ANSWERED = 4
-# the kill comes within this many commits' times of the last answer: before one, in the midst of it, or just after it was answered
+# the kill comes within this many commits' times of the last answer: before one, in the midst of it, or just
+# after it was answered
 _REACH = 1.5
 
 

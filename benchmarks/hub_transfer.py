@@ -1,9 +1,10 @@
 """Upload and download of a repository through the hub on loopback, beside a plain copy of the same bytes.
 
 Run: python benchmarks/hub_transfer.py [--megabytes 2000] [--rounds 2]
-Random bytes, so nothing is saved by equal chunks. Uploads through Xet and through LFS, downloads by the client with and without hf-xet,
-and with one plain GET. The hub is a process of its own; its resident memory is read while it works. The client's own limit is
-taken from what it needs to hash and chunk the file without sending it (Xet) and to hash it (LFS).
+Random bytes, so nothing is saved by equal chunks. Uploads through Xet and through LFS, downloads by the
+client with and without hf-xet, and with one plain GET. The hub is a process of its own; its resident memory
+is read while it works. The client's own limit is taken from what it needs to hash and chunk the file without
+sending it (Xet) and to hash it (LFS).
 """
 
 from __future__ import annotations
@@ -33,7 +34,10 @@ api = HfApi()
 if what == "up":
     api.create_repo(repo)
 started = time.perf_counter()
-api.upload_folder(folder_path=folder, repo_id=repo) if what == "up" else snapshot_download(repo, local_dir=folder)
+if what == "up":
+    api.upload_folder(folder_path=folder, repo_id=repo)
+else:
+    snapshot_download(repo, local_dir=folder)
 print(time.perf_counter() - started)
 """
 

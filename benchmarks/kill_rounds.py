@@ -1,12 +1,14 @@
-"""Kill every verb that writes, at drawn points of its work, run it again, and see that nothing is lost or done twice.
+"""Kill every verb that writes, at drawn points of its work, run it again, and see that nothing is lost or
+done twice.
 
 Run: python benchmarks/kill_rounds.py [--rounds 1000] [--jobs 2] [--only pull,archive] [--seed 0]
 
-A point of work is a call that changes the disk: a write, a sync, a rename, a removal (fault_points.c counts them). First each
-task runs undisturbed, which gives the number of its points and the state it ends in. Then each round draws a task, a point
-and a fault: the whole process group is killed there, in the midst of the write if it is one; or the disk is full from there
-on; or it is killed while a second process runs the same task; or it is killed and the clock stands a day earlier afterwards.
-Then the same commands are run again, and must end in the same state, with no file left over.
+A point of work is a call that changes the disk: a write, a sync, a rename, a removal (fault_points.c counts
+them). First each task runs undisturbed, which gives the number of its points and the state it ends in. Then
+each round draws a task, a point and a fault: the whole process group is killed there, in the midst of the
+write if it is one; or the disk is full from there on; or it is killed while a second process runs the same
+task; or it is killed and the clock stands a day earlier afterwards. Then the same commands are run again, and
+must end in the same state, with no file left over.
 """
 
 from __future__ import annotations
@@ -78,7 +80,8 @@ class Ended:
 
 
 class Child:
-    """A function in a process group of its own, forked from this warm one, so that a round does not pay for imports."""
+    """A function in a process group of its own, forked from this warm one, so that a round does not pay for
+    imports."""
 
     def __init__(self, folder: Path, function: Callable[[], None]):
         self.out, self.err = (Path(tempfile.mkstemp(prefix=f"{n}-")[1]) for n in ("out", "err"))
@@ -169,7 +172,8 @@ class Task:
 
 
 def store_state(folder: Path) -> Any:
-    """Every model with its files, what is wrong with them, and every file of the home that is not a database's."""
+    """Every model with its files, what is wrong with them, and every file of the home that is not a
+    database's."""
     from freehold.models.store import Store
 
     age(folder)
@@ -335,9 +339,24 @@ def archive_state(folder: Path) -> Any:
 
 
 TRIAL = (
-    "trial", "rows.jsonl", "--model", "tiny", "--steps", "4", "--shots", "2", "--budget", "30m",
-    "--safety", "prompts.jsonl", "--need", "accuracy>=0.9", "--out", "report", "--json",
-)  # fmt: skip
+    "trial",
+    "rows.jsonl",
+    "--model",
+    "tiny",
+    "--steps",
+    "4",
+    "--shots",
+    "2",
+    "--budget",
+    "30m",
+    "--safety",
+    "prompts.jsonl",
+    "--need",
+    "accuracy>=0.9",
+    "--out",
+    "report",
+    "--json",
+)
 
 
 def trial_state(folder: Path) -> Any:
@@ -360,16 +379,31 @@ TASKS = (
     Task("push", 12, with_model, push, store_state, serves=True),
     Task("hub upload", 15, files_to_upload, upload, hub_state("hub"), serves=True, hub_is_killed=True),
     Task(
-        "gc beside upload", 10, files_to_upload, upload, hub_state("hub"), serves=True, hub_is_killed=True,
+        "gc beside upload",
+        10,
+        files_to_upload,
+        upload,
+        hub_state("hub"),
+        serves=True,
+        hub_is_killed=True,
         beside=(collect_hub,),
     ),
-    Task("tune", 6, with_rows,
-         verb("tune", "tiny", "rows.jsonl", "--steps", "6", "--rank", "4", "--as", "tuned"), store_state),
-    Task("shrink", 2, with_rows,
-         verb("shrink", "tiny", "--data", "rows.jsonl", "--bits", "5", "--time", "1s", "--as", "small"),
-         store_state),
+    Task(
+        "tune",
+        6,
+        with_rows,
+        verb("tune", "tiny", "rows.jsonl", "--steps", "6", "--rank", "4", "--as", "tuned"),
+        store_state,
+    ),
+    Task(
+        "shrink",
+        2,
+        with_rows,
+        verb("shrink", "tiny", "--data", "rows.jsonl", "--bits", "5", "--time", "1s", "--as", "small"),
+        store_state,
+    ),
     Task("trial", 1, with_rows, verb(*TRIAL), trial_state, twin=False),
-)  # fmt: skip
+)
 
 
 # -- rounds -------------------------------------------------------------------------------------------------
@@ -384,7 +418,10 @@ class Rounds:
         self.ends: dict[str, Any] = {}
 
     def undisturbed(self, task: Task) -> None:
-        """Prepare a task, run it without a fault, and keep the number of its points and its end. Raises AssertionError."""
+        """Prepare a task, run it without a fault, and keep the number of its points and its end.
+
+        Raises AssertionError.
+        """
         if task.name in self.ends:
             return
         (prepared := self.folder / f"{task.name} prepared").mkdir()
@@ -487,7 +524,10 @@ def draw(seed: int, rounds: int, tasks: list[Task]) -> Iterator[tuple[Task, floa
 
 
 def work(rounds: int, seed: int, tasks: list[Task], *, keep_going: bool, verbose: bool) -> dict[str, int]:
-    """All rounds in this process; counts of rounds by task and fault. Raises AssertionError at the first loss."""
+    """All rounds in this process; counts of rounds by task and fault.
+
+    Raises AssertionError at the first loss.
+    """
     import freehold.cli.main
     import freehold.hub.repositories
     import freehold.servers.hub.app
@@ -504,7 +544,8 @@ def work(rounds: int, seed: int, tasks: list[Task], *, keep_going: bool, verbose
             try:
                 done["faults that came"] += runs.round(task, at, fault)
             except (AssertionError, TimeoutError) as error:
-                runs.points.set()  # or the fault could still come, to this process when it removes what is left
+                # or the fault could still come, to this process when it removes what is left
+                runs.points.set()
                 told = f"{task.name}, {fault} at point {at} of {runs.counts[task.name]}: {error}"
                 if not keep_going:
                     raise AssertionError(told) from error
@@ -544,7 +585,10 @@ def build(folder: Path) -> None:
 def main(
     rounds: int, jobs: int, seed: int, only: list[str], flags: list[str] | None = None
 ) -> dict[str, int]:
-    """Rounds in ``jobs`` processes at once, with further options; counts summed. Raises AssertionError where something was lost."""
+    """Rounds in ``jobs`` processes at once, with further options; counts summed.
+
+    Raises AssertionError where something was lost.
+    """
     total: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix="kill-rounds-") as folder:
         build(Path(folder))

@@ -4,9 +4,9 @@ Run: python benchmarks/leaks.py [--data ../shared/data] [--show] [--methods ours
 Pairs are those of leak_pairs.txt, and rows of --data changed by rules (typos, case, accents, order, courtesy,
 cut off, wrapped) or paired with rows that only look alike. A pair is tried in two ways: alone, and in a file,
 with 300 rows of banking77 and the other pairs of its kind on both sides. Kinds with a star changed no rule
-and no threshold. ``jaccard`` is word pairs, what Freehold had before; ``grams`` and ``grams80`` are the Jaccard
-similarity of runs of four letters, at least 0.6 or 0.8 (what datasketch's MinHash estimates); ``minilm`` and
-``minilm95`` are the cosine of all-MiniLM-L6-v2 from the store, at least 0.9 or 0.95.
+and no threshold. ``jaccard`` is word pairs, what Freehold had before; ``grams`` and ``grams80`` are the
+Jaccard similarity of runs of four letters, at least 0.6 or 0.8 (what datasketch's MinHash estimates);
+``minilm`` and ``minilm95`` are the cosine of all-MiniLM-L6-v2 from the store, at least 0.9 or 0.95.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""The memory plan against measured peaks: a whole ``freehold tune`` in six settings, from reading the rows to the stored model.
+"""The memory plan against measured peaks: a whole ``freehold tune`` in six settings, from reading the rows to
+the stored model.
 
-Run: python benchmarks/memory_plan.py --data ../shared/data/banking77 [--models smollm2 gemma3] [--only "bf16, 16 rows"]
-Each setting is a process of its own that tunes on all training rows for a few steps; its peak is what the system counted. What it
-stores goes into a folder that is thrown away.
+Run: python benchmarks/memory_plan.py --data ../shared/data/banking77 [--models smollm2 gemma3] [--only "bf16,
+16 rows"] Each setting is a process of its own that tunes on all training rows for a few steps; its peak is
+what the system counted. What it stores goes into a folder that is thrown away.
 """
 
 from __future__ import annotations
@@ -89,14 +90,20 @@ def main() -> None:
                     copy_function=_shown,
                     ignore=shutil.ignore_patterns("tunings", "trials", "*.lock"),
                 )
-                done = subprocess.run([sys.executable, __file__, "--data", str(options.data), "--models", model, "--one", name],
-                                      env={**os.environ, "FREEHOLD_HOME": str(home)}, capture_output=True, text=True, check=False)  # fmt: skip
+                done = subprocess.run(
+                    [sys.executable, __file__, "--data", str(options.data), "--models", model, "--one", name],
+                    env={**os.environ, "FREEHOLD_HOME": str(home)},
+                    capture_output=True,
+                    text=True,
+                    check=False,
+                )
             if done.returncode:
                 raise SystemExit(f"{name} failed:\n{done.stderr[-2000:]}")
             value = json.loads(done.stdout.splitlines()[-1])
             errors.append(value["predicted"] / value["measured"] - 1)
             print(
-                f"{model:10} {name:30} predicted {value['predicted'] / 1e9:.2f} GB, measured {value['measured'] / 1e9:.2f} GB, {errors[-1]:+.0%}",
+                f"{model:10} {name:30} predicted {value['predicted'] / 1e9:.2f} GB, measured"
+                f" {value['measured'] / 1e9:.2f} GB, {errors[-1]:+.0%}",
                 flush=True,
             )
     print(f"largest error {max(map(abs, errors)):.0%}")

@@ -1,8 +1,10 @@
-"""How much personal data is found in the lists of tests/trust, how many false alarms are given, and how many rows a second.
+"""How much personal data is found in the lists of tests/trust, how many false alarms are given, and how many
+rows a second.
 
 Run it with: python benchmarks/personal_data.py [--rows 100000] [--presidio]
-With --presidio the peer runs on the same lists: presidio-analyzer's own recognizers over an empty English spaCy pipeline, since its
-language models are not on PyPI. It must be installed, and asks for a list of domains on the network when it first reads an address of mail.
+With --presidio the peer runs on the same lists: presidio-analyzer's own recognizers over an empty English
+spaCy pipeline, since its language models are not on PyPI. It must be installed, and asks for a list of
+domains on the network when it first reads an address of mail.
 """
 
 from __future__ import annotations
@@ -79,7 +81,8 @@ def speed(rows: int) -> None:
     seconds = time.process_time() - started
     mean = sum(map(len, every)) / len(every)
     print(
-        f"{rows:,} rows of {mean:.0f} characters: {rows / seconds:,.0f} rows a second, {seconds:.1f} s of one core"
+        f"{rows:,} rows of {mean:.0f} characters: {rows / seconds:,.0f} rows a second, {seconds:.1f} s of one"
+        " core"
     )
 
 

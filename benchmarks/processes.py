@@ -11,7 +11,8 @@ from typing import Any
 
 
 def started(home: Path, *words: str) -> tuple[subprocess.Popen[str], dict[str, Any]]:
-    """A verb that serves, over the store at ``home`` and on a free port; the process, and what it says of itself. Exits if it ends first."""
+    """A verb that serves, over the store at ``home`` and on a free port; the process, and what it says of
+    itself. Exits if it ends first."""
     command = [sys.executable, "-m", "freehold.cli.main", *words, "--port", "0", "--json"]
     server = subprocess.Popen(
         command, env=online() | {"FREEHOLD_HOME": str(home)}, stdout=subprocess.PIPE, text=True

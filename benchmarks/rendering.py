@@ -44,7 +44,8 @@ def main() -> None:
     here = milliseconds(lambda: template.render(**CHAT))
     there = milliseconds(lambda: rendered(TEMPLATE, CHAT))
     print(
-        f"in this process {here:.3f} ms; in a process with limits {there:.3f} ms; {there - here:.3f} ms more a prompt"
+        f"in this process {here:.3f} ms; in a process with limits {there:.3f} ms; {there - here:.3f} ms more"
+        " a prompt"
     )
 
 

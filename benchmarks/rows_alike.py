@@ -1,9 +1,11 @@
-"""Whether a token gives the same, digit for digit, however many tokens llama.cpp computes with it: per type of weights.
+"""Whether a token gives the same, digit for digit, however many tokens llama.cpp computes with it: per type
+of weights.
 
 Run: python benchmarks/rows_alike.py [--models smollm2 gemma3] [--types Q8_0 Q4_K_M ...]
-Needs the store's models. A text of 360 tokens is computed one by one, then in calls of 2, 3, 4 ... tokens, and the rows of logits that
-differ are counted; beyond 256 tokens the single ones on one thread, since llama.cpp splits a lone token's attention among threads. What
-``freehold serve --reproducible`` may put into one call rests on this (:mod:`freehold.inference.reproducible`: ``ALIKE``, ``FEW``).
+Needs the store's models. A text of 360 tokens is computed one by one, then in calls of 2, 3, 4 ... tokens,
+and the rows of logits that differ are counted; beyond 256 tokens the single ones on one thread, since
+llama.cpp splits a lone token's attention among threads. What ``freehold serve --reproducible`` may put into
+one call rests on this (:mod:`freehold.inference.reproducible`: ``ALIKE``, ``FEW``).
 """
 
 from __future__ import annotations
@@ -89,7 +91,8 @@ def main() -> None:
                     one.kind for one in gguf.read_header(weights).tensors if len(one.shape) > 1
                 )
                 print(
-                    f"{model:10} {kind:8} ({', '.join(f'{count} {name}' for name, count in kinds.most_common())})",
+                    f"{model:10} {kind:8}"
+                    f" ({', '.join(f'{count} {name}' for name, count in kinds.most_common())})",
                     end=": ",
                     flush=True,
                 )

@@ -1,18 +1,21 @@
 """Freehold's server beside llama.cpp's own (in xllamacpp): the same weights, threads, requests, in turns.
 
 Run: python benchmarks/serve.py [--rounds 3] [--only plain|prefix|quoting|states|adapters|keys|texts]
-Needs the extra ``bench`` and the store's smollm2. Each server is a process of its own with two threads, the same context and as many
-answers at once as are asked for; each round starts both anew, one after the other, the order turned each round. What is told: answer
-tokens per second of all requests together, the time to the first token and between tokens (median and 95th percentile over all
-answers), and whether the greedy texts are the same. Mixes: ``plain`` (short questions at 1, 8 and 32 at once), ``prefix`` (half of the
-requests begin with the same 1,200 tokens), ``quoting`` (answers that repeat their input), ``states`` (a document of about 3,000 tokens
-asked twice with a restart between), ``adapters`` (eight of rank 16 on one base, each request naming one, beside all naming the same), and
-``keys`` (``prefix`` asked by four keys in turn, which share what was computed, or do not).
+Needs the extra ``bench`` and the store's smollm2. Each server is a process of its own with two threads, the
+same context and as many answers at once as are asked for; each round starts both anew, one after the other,
+the order turned each round. What is told: answer tokens per second of all requests together, the time to the
+first token and between tokens (median and 95th percentile over all answers), and whether the greedy texts are
+the same. Mixes: ``plain`` (short questions at 1, 8 and 32 at once), ``prefix`` (half of the requests begin
+with the same 1,200 tokens), ``quoting`` (answers that repeat their input), ``states`` (a document of about
+3,000 tokens asked twice with a restart between), ``adapters`` (eight of rank 16 on one base, each request
+naming one, beside all naming the same), and ``keys`` (``prefix`` asked by four keys in turn, which share what
+was computed, or do not).
 
-Sums in other kernels round otherwise and decide near-ties differently, and the peer's package has kernels for AVX2 only. So texts are
-to be compared with llama.cpp's server built for this processor, from the very source that llama-cpp-python's package holds:
-``--llama-server PATH`` takes its place as the peer (docs/serve.md says how it is built). ``texts`` asks both servers the same 64 questions
-one at a time, 8 and 32 at once, and compares all with what llama.cpp's says one at a time.
+Sums in other kernels round otherwise and decide near-ties differently, and the peer's package has kernels for
+AVX2 only. So texts are to be compared with llama.cpp's server built for this processor, from the very source
+that llama-cpp-python's package holds: ``--llama-server PATH`` takes its place as the peer (docs/serve.md says
+how it is built). ``texts`` asks both servers the same 64 questions one at a time, 8 and 32 at once, and
+compares all with what llama.cpp's says one at a time.
 """
 
 from __future__ import annotations
@@ -85,8 +88,9 @@ RULES = " ".join(
     for n, s in enumerate(SUBJECTS * 4)
 )
 RECORD = (
-    "Patient 4471, born 1961-03-12, was admitted on 2026-02-03 with fever and a dry cough. The chest film showed a small shadow at the left base. "
-    "Amoxicillin 500 mg was given three times a day for seven days. On 2026-02-09 the temperature was normal and the patient was sent home. "
+    "Patient 4471, born 1961-03-12, was admitted on 2026-02-03 with fever and a dry cough. The chest film"
+    " showed a small shadow at the left base. Amoxicillin 500 mg was given three times a day for seven days."
+    " On 2026-02-09 the temperature was normal and the patient was sent home. "
 )
 
 
@@ -138,7 +142,10 @@ async def asked(
     more: list[dict[str, Any]] | None = None,
     keys: list[str] | None = None,
 ) -> Answers:
-    """Send requests, so many at once; streamed. ``more``: what each request says beside; ``keys``: who asks, in turn."""
+    """Send requests, so many at once; streamed.
+
+    ``more``: what each request says beside; ``keys``: who asks, in turn.
+    """
     found = Answers(texts=[""] * len(messages))
     turn = asyncio.Semaphore(at_once)
     async with httpx.AsyncClient(
@@ -181,7 +188,8 @@ async def asked(
 
 
 def _built(weights: Path, parallel: int, context: int, adapters: list[Path]) -> list[str]:
-    """The words that start llama.cpp's own executable as ``_PEER`` starts the package's; it is told to say where it listens."""
+    """The words that start llama.cpp's own executable as ``_PEER`` starts the package's; it is told to say
+    where it listens."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -317,8 +325,10 @@ def compare(
     same = sum(a == b for a, b in zip(last["freehold"].texts, last["llama.cpp"].texts, strict=True))
     for kind, found in last.items():
         print(
-            f"{title:24} {kind:10} {statistics.median(speeds[kind]):7.1f} tok/s ({', '.join(f'{one:.1f}' for one in speeds[kind])}), first token "
-            f"{centile(found.first, 0.5):6.0f} / {centile(found.first, 0.95):6.0f} ms, between {centile(found.between, 0.5):5.1f} / {centile(found.between, 0.95):6.1f} ms"
+            f"{title:24} {kind:10} {statistics.median(speeds[kind]):7.1f} tok/s"
+            f" ({', '.join(f'{one:.1f}' for one in speeds[kind])}), first token"
+            f" {centile(found.first, 0.5):6.0f} / {centile(found.first, 0.95):6.0f} ms, between"
+            f" {centile(found.between, 0.5):5.1f} / {centile(found.between, 0.95):6.1f} ms"
         )
     ratio = statistics.median(speeds["freehold"]) / statistics.median(speeds["llama.cpp"])
     print(f"{title:24} {ratio:.2f}x; {same} of {len(messages)} texts the same", flush=True)
@@ -327,8 +337,8 @@ def compare(
 def texts(weights: Path) -> None:
     """Greedy texts of both servers beside those that llama.cpp's gives when it is asked one thing at a time.
 
-    Where they part, llama.cpp's server is asked how far apart it holds the two likeliest tokens: sums in another order round otherwise,
-    and only what is closer than that rounding may differ.
+    Where they part, llama.cpp's server is asked how far apart it holds the two likeliest tokens: sums in
+    another order round otherwise, and only what is closer than that rounding may differ.
     """
     messages, found = questions(64), dict[str, list[str]]()
     for at_once in (1, 8, 32):
@@ -345,20 +355,22 @@ def texts(weights: Path) -> None:
             if theirs != ours
         ]
         gaps = (
-            f", parting where the likeliest two are {statistics.median(apart):.4f} nats apart, or up to {max(apart):.4f}"
+            f", parting where the likeliest two are {statistics.median(apart):.4f} nats apart, or up to"
+            f" {max(apart):.4f}"
             if apart
             else ""
         )
         print(
-            f"{f'texts, {title}':48} {len(messages) - len(apart)} of {len(messages)} as llama.cpp's one at a time{gaps}",
+            f"{f'texts, {title}':48} {len(messages) - len(apart)} of {len(messages)} as llama.cpp's one at a"
+            f" time{gaps}",
             flush=True,
         )
     judge.end()
 
 
 def _apart(address: str, messages: list[dict[str, str]], theirs: str, ours: str) -> float:
-    """Nats between the two likeliest tokens where two texts part, in llama.cpp's server's answer; infinity where those two are not how they
-    part, or the answer has parted from both before."""
+    """Nats between the two likeliest tokens where two texts part, in llama.cpp's server's answer; infinity
+    where those two are not how they part, or the answer has parted from both before."""
     body = {"messages": messages, "max_tokens": 64, "temperature": 0, "logprobs": True, "top_logprobs": 2}
     answer = httpx.post(f"{address}/v1/chat/completions", json=body, timeout=600).json()["choices"][0][
         "logprobs"
@@ -396,7 +408,8 @@ def restarted(weights: Path) -> None:
             times.append(server.ask(messages, 1, 16).first[0])
             server.end()
         print(
-            f"{'a document, restarted':24} {kind:10} first token {times[0] * 1000:.0f} ms, after the restart {times[1] * 1000:.0f} ms ({times[0] / times[1]:.1f}x)"
+            f"{'a document, restarted':24} {kind:10} first token {times[0] * 1000:.0f} ms, after the restart"
+            f" {times[1] * 1000:.0f} ms ({times[0] / times[1]:.1f}x)"
         )
 
 
@@ -459,7 +472,8 @@ def with_adapters(store: Any, weights: Path, rounds: int, count: int = 8) -> Non
                 speeds[key].append(found.tokens / found.seconds)
         for (kind, what), some in speeds.items():
             print(
-                f"{f'adapters: {what}, {count} at once':32} {kind:10} {statistics.median(some):7.1f} tok/s ({', '.join(f'{one:.1f}' for one in some)})"
+                f"{f'adapters: {what}, {count} at once':32} {kind:10} {statistics.median(some):7.1f} tok/s"
+                f" ({', '.join(f'{one:.1f}' for one in some)})"
             )
         for kind in ("freehold", "llama.cpp"):
             ratio = statistics.median(speeds[kind, "eight"]) / statistics.median(speeds[kind, "one adapter"])
@@ -469,7 +483,8 @@ def with_adapters(store: Any, weights: Path, rounds: int, count: int = 8) -> Non
 
 
 def with_keys(store: Any, rounds: int, count: int = 4) -> None:
-    """Four keys whose requests begin with the same text, where they share what was computed of it, and where each has its own."""
+    """Four keys whose requests begin with the same text, where they share what was computed of it, and where
+    each has its own."""
     from freehold.servers.inference.api_keys import Keys
 
     known, names = Keys(store), [f"benchmark-{number}" for number in range(count)]

@@ -1,15 +1,18 @@
-"""Mixed load on the server at twice what it can do: only 429 may be refused, what is taken in is answered, memory stays flat.
+"""Mixed load on the server at twice what it can do: only 429 may be refused, what is taken in is answered,
+memory stays flat.
 
 Run: python benchmarks/serve_load.py [--minutes 60] [--seed 0] [--reproducible]
-Needs the store's smollm2. A server process answers as many at once as it can for a while: that is its capacity. Then requests of the same
-mix arrive at random times (a Poisson process) at twice that rate, whoever still waits, and every half minute sixty more in one moment, which are
-more than may wait at any speed: chats and completions, streamed and whole, of all
-three APIs, short and long prompts, some bound to a JSON schema; some clients leave in the midst; some send what must be refused (no such
-model, a broken body, a field that is unknown, a prompt longer than the context, invalid UTF-8, a wrong method).
+Needs the store's smollm2. A server process answers as many at once as it can for a while: that is its
+capacity. Then requests of the same mix arrive at random times (a Poisson process) at twice that rate, whoever
+still waits, and every half minute sixty more in one moment, which are more than may wait at any speed: chats
+and completions, streamed and whole, of all three APIs, short and long prompts, some bound to a JSON schema;
+some clients leave in the midst; some send what must be refused (no such model, a broken body, a field that is
+unknown, a prompt longer than the context, invalid UTF-8, a wrong method).
 
-Every answer is looked at: a whole one must hold text and say why it ended, a stream must come to its end, a refusal must be a 4xx for what
-deserves one and 429 with Retry-After for the rest. Resident memory is read every five seconds; of the readings after the first tenth, the
-median of the last quarter is compared with that of the first.
+Every answer is looked at: a whole one must hold text and say why it ended, a stream must come to its end, a
+refusal must be a 4xx for what deserves one and 429 with Retry-After for the rest. Resident memory is read
+every five seconds; of the readings after the first tenth, the median of the last quarter is compared with
+that of the first.
 """
 
 from __future__ import annotations
@@ -77,9 +80,16 @@ class Mix:
     def draw(self) -> Callable[[], Awaitable[None]]:
         """A request of the mix."""
         kinds = [
-            (6, self.chat), (4, self.streamed), (2, self.long), (2, self.completion), (2, self.anthropic), (2, self.ollama), (1, self.bound),
-            (2, self.leaving), (2, self.wrong),
-        ]  # fmt: skip
+            (6, self.chat),
+            (4, self.streamed),
+            (2, self.long),
+            (2, self.completion),
+            (2, self.anthropic),
+            (2, self.ollama),
+            (1, self.bound),
+            (2, self.leaving),
+            (2, self.wrong),
+        ]
         kind = self.chance.choices([one for _, one in kinds], [weight for weight, _ in kinds])[0]
         draws = random.Random(self.chance.random())
         return lambda: self._counted(kind, draws)
@@ -279,7 +289,10 @@ async def arriving(mix: Mix, rate: float, seconds: float, watch: Callable[[], No
 
 
 def main(minutes: float, seed: int = 0, capacity_s: float = 30.0, *more: str) -> dict[str, Any]:
-    """Run the load; what came of it. ``more``: what the server is told besides. Raises AssertionError where something was not as it must be."""
+    """Run the load; what came of it.
+
+    ``more``: what the server is told besides. Raises AssertionError where something was not as it must be.
+    """
     there = Store()
     with tempfile.TemporaryDirectory() as folder:
         here = Store(Path(folder))
@@ -342,10 +355,17 @@ def main(minutes: float, seed: int = 0, capacity_s: float = 30.0, *more: str) ->
         statistics.median(one[1] for one in part) for part in (settled[:quarter], settled[-quarter:])
     )
     found = {
-        "minutes": round(took / 60, 2), "capacity_per_s": round(capacity, 2), "sent": sent, **dict(sorted(mix.ended.items())), "faults": len(mix.faults),
-        "memory_first_quarter_mb": round(first, 1), "memory_last_quarter_mb": round(last, 1), "memory_growth": round(last / first - 1, 4),
-        "files_open": f"{settled[0][2]} to {settled[-1][2]}, at most {max(one[2] for one in memory)}", "accounted": accounted,
-    }  # fmt: skip
+        "minutes": round(took / 60, 2),
+        "capacity_per_s": round(capacity, 2),
+        "sent": sent,
+        **dict(sorted(mix.ended.items())),
+        "faults": len(mix.faults),
+        "memory_first_quarter_mb": round(first, 1),
+        "memory_last_quarter_mb": round(last, 1),
+        "memory_growth": round(last / first - 1, 4),
+        "files_open": f"{settled[0][2]} to {settled[-1][2]}, at most {max(one[2] for one in memory)}",
+        "accounted": accounted,
+    }
     assert not mix.faults, (found, Counter(mix.faults).most_common(5))
     assert code == 0, f"the server ended with {code}"
     assert sum(mix.ended.values()) == sent, found

@@ -1,8 +1,9 @@
 """Our per-matrix types against llama.cpp's own mixtures at the same file size, with the same importance data.
 
 Run: python benchmarks/shrink_vs_llamacpp.py MODEL --data ../shared/data/banking77
-MODEL: a GGUF in the store, taken to 16 bit first; for an accuracy worth reading one that was tuned on the data (``freehold tune``).
-Importance and sensitivity come from validation rows; divergence and accuracy are measured on test rows.
+MODEL: a GGUF in the store, taken to 16 bit first; for an accuracy worth reading one that was tuned on the
+data (``freehold tune``). Importance and sensitivity come from validation rows; divergence and accuracy are
+measured on test rows.
 """
 
 from __future__ import annotations
@@ -54,8 +55,9 @@ def main() -> None:
             points = [frontier.point(kind, theirs), frontier.point(f"ours at {kind}", file, kinds)]
             for p in points:
                 print(
-                    f"{p.name:14} {p.size_bytes / 1e6:7.2f} {p.bits_per_weight:5.2f} {p.loss.kl_mean:8.5f} {p.loss.kl_p99:7.4f} {p.loss.same_top:6.3f} "
-                    f"{p.score['value']:.3f} ({p.score['low']:.3f} to {p.score['high']:.3f})"
+                    f"{p.name:14} {p.size_bytes / 1e6:7.2f} {p.bits_per_weight:5.2f} {p.loss.kl_mean:8.5f}"
+                    f" {p.loss.kl_p99:7.4f} {p.loss.same_top:6.3f} {p.score['value']:.3f}"
+                    f" ({p.score['low']:.3f} to {p.score['high']:.3f})"
                 )
             print(
                 f"  KL {points[1].loss.kl_mean / points[0].loss.kl_mean:.2f}x theirs; "

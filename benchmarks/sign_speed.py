@@ -1,7 +1,8 @@
 """Signing and verifying a file of 1 GB beside sha256sum of the same file, in turns.
 
 Run: python benchmarks/sign_speed.py [--size 1000000000] [--rounds 3]
-Every way must read and hash the file once, so sha256sum is the floor (openssl's sha256 on one core); figures are medians and ratios to it.
+Every way must read and hash the file once, so sha256sum is the floor (openssl's sha256 on one core); figures
+are medians and ratios to it.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ def main() -> None:
         for name, times in taken.items():
             found = statistics.median(times)
             print(
-                f"{name:10} {found:6.2f} s ({', '.join(f'{one:.2f}' for one in times)}), {options.size / found / 1e6:,.0f} MB/s, {found / floor:.2f}x sha256sum"
+                f"{name:10} {found:6.2f} s ({', '.join(f'{one:.2f}' for one in times)}),"
+                f" {options.size / found / 1e6:,.0f} MB/s, {found / floor:.2f}x sha256sum"
             )
 
 

@@ -1,10 +1,12 @@
-"""What a usual client waits while slow ones hold on to both servers: half heads, bodies of a byte a second, readers that never read.
+"""What a usual client waits while slow ones hold on to both servers: half heads, bodies of a byte a second,
+readers that never read.
 
     python benchmarks/slow_clients.py --model smollm2
 
-Slow clients that are turned away come back at once, so the load stays. All come from this machine, whose addresses have no limit of
-their own: what is measured is the common limit and the times. ``--before`` serves the hub by uvicorn without either, with the 1,024 open files
-that systems give a process unless it asks for more. Needs Linux.
+Slow clients that are turned away come back at once, so the load stays. All come from this machine, whose
+addresses have no limit of their own: what is measured is the common limit and the times. ``--before`` serves
+the hub by uvicorn without either, with the 1,024 open files that systems give a process unless it asks for
+more. Needs Linux.
 """
 
 from __future__ import annotations
@@ -35,7 +37,11 @@ _PATIENCE_S = 10.0
 
 @dataclass(frozen=True)
 class Target:
-    """A server under load. ``ask``: one usual request; ``body`` and ``read``: a path that takes a body, and a request for what is not read."""
+    """A server under load.
+
+    ``ask``: one usual request; ``body`` and ``read``: a path that takes a body, and a request for what is not
+    read.
+    """
 
     name: str
     address: str
@@ -50,7 +56,8 @@ _ESTABLISHED = 1
 
 
 async def _hold(target: Target, first: bytes, drip_s: float) -> None:
-    """Connect, send the beginning, then a byte every ``drip_s`` seconds or nothing, read nothing; again when the server closes."""
+    """Connect, send the beginning, then a byte every ``drip_s`` seconds or nothing, read nothing; again when
+    the server closes."""
     loop, parts = asyncio.get_running_loop(), urlsplit(target.address)
     while True:
         with contextlib.suppress(OSError), socket.socket() as made:
@@ -67,7 +74,10 @@ async def _hold(target: Target, first: bytes, drip_s: float) -> None:
 async def _crowd(target: Target) -> None:
     host = urlsplit(target.address).netloc
     half = f"GET / HTTP/1.1\r\nHost: {host}\r\nX-Half: ".encode()
-    body = f"POST {target.body} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n".encode()
+    body = (
+        f"POST {target.body} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length:"
+        " 100000\r\n\r\n".encode()
+    )
     await asyncio.gather(
         *(_hold(target, half, 0.0) for _ in range(HALF_HEADS)),
         *(_hold(target, body, 1.0) for _ in range(SLOW_BODIES)),
@@ -85,7 +95,8 @@ def _attack(target: Target) -> None:
 
 
 def waits(target: Target, seconds: float) -> list[float]:
-    """Seconds that each usual request took, on a connection of its own; those that failed took the longest there is."""
+    """Seconds that each usual request took, on a connection of its own; those that failed took the longest
+    there is."""
     taken: list[float] = []
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -107,14 +118,18 @@ def told(name: str, taken: list[float]) -> str:
     if not answered:
         return f"{name:24} none of {len(taken)} requests answered"
     half, most = answered[len(answered) // 2], answered[int(len(answered) * 0.95)]
-    return f"{name:24} median {half * 1e3:7.1f} ms   p95 {most * 1e3:7.1f} ms   longest {answered[-1] * 1e3:7.1f} ms   {len(taken)} asked, {lost} lost"
+    return (
+        f"{name:24} median {half * 1e3:7.1f} ms   p95 {most * 1e3:7.1f} ms   longest"
+        f" {answered[-1] * 1e3:7.1f} ms   {len(taken)} asked, {lost} lost"
+    )
 
 
 def measure(target: Target, seconds: float) -> None:
     """Print what a usual client waits without and with the crowd, and what the server holds."""
     process = psutil.Process(target.process)
     print(
-        f"{target.name}: {HALF_HEADS} half heads, {SLOW_BODIES} bodies of a byte a second, {DEAF_READERS} readers that never read"
+        f"{target.name}: {HALF_HEADS} half heads, {SLOW_BODIES} bodies of a byte a second, {DEAF_READERS}"
+        " readers that never read"
     )
     print(told("  quiet", waits(target, seconds / 3)), flush=True)
     before = process.memory_info().rss
@@ -209,7 +224,10 @@ def server(model: str, home: Path, seconds: float) -> None:
     body = json.dumps(
         {"model": model, "prompt": "The sea", "max_tokens": 32, "stream": True, "n": 8}
     ).encode()
-    head = f"POST /v1/completions HTTP/1.1\r\nHost: {urlsplit(address).netloc}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    head = (
+        f"POST /v1/completions HTTP/1.1\r\nHost: {urlsplit(address).netloc}\r\nContent-Length:"
+        f" {len(body)}\r\n\r\n".encode()
+    )
 
     def ask(client: httpx.Client) -> httpx.Response:
         return client.get("/v1/models")

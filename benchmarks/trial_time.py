@@ -2,9 +2,10 @@
 
     python benchmarks/trial_time.py --data ../shared/data/tickets --budgets 60s,120s,180s,360s
 
-Runs a trial of each file at each budget in a home of its own, with the models of this home, and prints what it took beside what was
-given, what was left out, and the median error of the estimates of the time left. The limit is the budget itself: a trial may take at most
-a tenth more. Run it with nothing beside it, and beside ``--load N`` busy processes.
+Runs a trial of each file at each budget in a home of its own, with the models of this home, and prints what
+it took beside what was given, what was left out, and the median error of the estimates of the time left. The
+limit is the budget itself: a trial may take at most a tenth more. Run it with nothing beside it, and beside
+``--load N`` busy processes.
 """
 
 from __future__ import annotations
@@ -82,7 +83,10 @@ def _run(path: Path, budget: str, models: list[str]) -> str:
     left = f"{error['median_error']:.0%} of {error['estimates']}" if error else "too few"
     over = taken / parse_seconds(budget) - 1
     skipped = "; ".join(report["verdict"]["skipped"])
-    return f"{path.name:14} {budget:>7} {taken:6.0f} s {over:+6.1%}  {left:>12}  {report['verdict']['verdict']}  {skipped}"
+    return (
+        f"{path.name:14} {budget:>7} {taken:6.0f} s {over:+6.1%}  {left:>12}  {report['verdict']['verdict']} "
+        f" {skipped}"
+    )
 
 
 @contextlib.contextmanager

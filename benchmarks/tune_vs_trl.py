@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Any
 
 SYSTEM = (
-    "You sort questions that customers send to the help desk of a bank. Each question has exactly one intent, written in lower case with "
-    "underscores, such as card_arrival, lost_or_stolen_card or exchange_rate. Read the whole question before you decide; prefer the intent that "
-    "names what the customer wants done over the one that names what has happened. Never explain, never greet, and do not add a full stop. "
-    "Answer with the intent only."
+    "You sort questions that customers send to the help desk of a bank. Each question has exactly one intent,"
+    " written in lower case with underscores, such as card_arrival, lost_or_stolen_card or exchange_rate."
+    " Read the whole question before you decide; prefer the intent that names what the customer wants done"
+    " over the one that names what has happened. Never explain, never greet, and do not add a full stop."
+    " Answer with the intent only."
 )
 RANK, BATCH, RATE = 16, 8, 1e-3
 OURS: dict[str, dict[str, Any]] = {
@@ -127,10 +128,22 @@ def trl(folder: Path, data: Path, steps: int, out: Path, setting: dict[str, Any]
     # packed: as many rows a step as unpacked, in one sequence
     length = {"max_length": max(tokens // steps, 256)} if packing else {}
     config = SFTConfig(
-        output_dir=str(out / "trainer"), per_device_train_batch_size=1 if packing else BATCH, max_steps=steps, learning_rate=RATE,
-        lr_scheduler_type="cosine_with_min_lr", lr_scheduler_kwargs={"min_lr_rate": 0.1}, warmup_steps=max(1, round(0.06 * steps)),
-        report_to="none", save_strategy="no", logging_steps=1000, use_cpu=True, seed=0, disable_tqdm=True, **length, **setting,
-    )  # fmt: skip
+        output_dir=str(out / "trainer"),
+        per_device_train_batch_size=1 if packing else BATCH,
+        max_steps=steps,
+        learning_rate=RATE,
+        lr_scheduler_type="cosine_with_min_lr",
+        lr_scheduler_kwargs={"min_lr_rate": 0.1},
+        warmup_steps=max(1, round(0.06 * steps)),
+        report_to="none",
+        save_strategy="no",
+        logging_steps=1000,
+        use_cpu=True,
+        seed=0,
+        disable_tqdm=True,
+        **length,
+        **setting,
+    )
     lora = LoraConfig(
         r=RANK, lora_alpha=2 * RANK, target_modules="all-linear", lora_dropout=0.0, task_type="CAUSAL_LM"
     )
@@ -180,7 +193,8 @@ def spawn(kind: str, folder: Path, data: Path, steps: int, out: Path) -> dict[st
         raise SystemExit(f"{kind} failed:\n{done.stderr[-3000:]}")
     result = json.loads(done.stdout.splitlines()[-1])
     print(
-        f"  {kind}: {result['tokens_per_second']:.0f} tokens/s, {result['seconds']:.0f} s, peak {result['peak_bytes'] / 1e9:.2f} GB",
+        f"  {kind}: {result['tokens_per_second']:.0f} tokens/s, {result['seconds']:.0f} s, peak"
+        f" {result['peak_bytes'] / 1e9:.2f} GB",
         flush=True,
     )
     return result
@@ -257,7 +271,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         # made in a process of its own, so that this one stays small
-        make = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); from pathlib import Path; import tune_vs_trl as b; b.as_folder(Path({str(work / 'model')!r}))"
+        make = (
+            f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); from pathlib import Path;"
+            f" import tune_vs_trl as b; b.as_folder(Path({str(work / 'model')!r}))"
+        )
         subprocess.run([sys.executable, "-c", make], check=True, capture_output=True)
         folder = work / "model"
         print("TRL's best setting, sought over 4 steps:", flush=True)
@@ -298,13 +315,14 @@ def main() -> None:
             for kind in ("trl default", best):
                 mine, other = table[own], table[kind]
                 print(
-                    f"{own} against {kind}: {mine['tokens_per_second'] / other['tokens_per_second']:.2f}x tokens/s, "
-                    f"{mine['peak_gb'] / other['peak_gb']:.2f}x peak memory, validation loss {mine['validation_loss'] / other['validation_loss']:.3f}x"
+                    f"{own} against {kind}: {mine['tokens_per_second'] / other['tokens_per_second']:.2f}x"
+                    f" tokens/s, {mine['peak_gb'] / other['peak_gb']:.2f}x peak memory, validation loss"
+                    f" {mine['validation_loss'] / other['validation_loss']:.3f}x"
                 )
         computed = results["freehold, rows in full"][0]
         print(
-            f"floor {floor:.0f} tokens/s (4 x 106M matrix weights x tokens over {rate / 1e9:.0f} GFLOP/s measured); "
-            f"rows in full reach {computed['tokens_per_second'] / floor:.2f} of it"
+            f"floor {floor:.0f} tokens/s (4 x 106M matrix weights x tokens over {rate / 1e9:.0f} GFLOP/s"
+            f" measured); rows in full reach {computed['tokens_per_second'] / floor:.2f} of it"
         )
 
 

@@ -205,9 +205,19 @@ def variant(s: Scenario, valid: Drawn, number: int) -> Variant:
 def of(name: str, title: str, measured: Measurements, **more: Any) -> Variant:
     """A variant with these figures on the test rows."""
     return Variant(
-        id=name, title=title, model=name, kind="as is", digest="", figures=measured, rows=0, of_rows=0,
-        running=None, licence="mit", size_bytes=1, **more,
-    )  # fmt: skip
+        id=name,
+        title=title,
+        model=name,
+        kind="as is",
+        digest="",
+        figures=measured,
+        rows=0,
+        of_rows=0,
+        running=None,
+        licence="mit",
+        size_bytes=1,
+        **more,
+    )
 
 
 def word(
@@ -291,9 +301,17 @@ def described(s: Scenario) -> str:
     plain = Scenario(s.part)
     changed = {k: v for k, v in asdict(s).items() if k != "part" and v != getattr(plain, k) and k != "metric"}
     size = [] if s.metric == "p95" else [f"n={changed.pop('rows', s.rows)}"]
-    words = {"group_rows": "rows a group", "icc": "icc", "looks": "looks", "variants": "variants",
-             "alike": "correlation",
-             "need": "need", "waits": "waits", "chosen_on": "chosen on", "rival": "rival"}  # fmt: skip
+    words = {
+        "group_rows": "rows a group",
+        "icc": "icc",
+        "looks": "looks",
+        "variants": "variants",
+        "alike": "correlation",
+        "need": "need",
+        "waits": "waits",
+        "chosen_on": "chosen on",
+        "rival": "rival",
+    }
     return ", ".join([s.metric, *size, *(f"{words[k]} {v}" for k, v in changed.items())])
 
 

@@ -1,4 +1,5 @@
-"""Make a small real task from text every Python has: documentation of the standard library, and which area it belongs to.
+"""Make a small real task from text every Python has: documentation of the standard library, and which area it
+belongs to.
 
 Run: python examples/sample_task.py .trial/stdlib.jsonl
 Nothing is downloaded, and nothing is redistributed: the text is read from the Python that runs this.

@@ -24,7 +24,10 @@ class Done:
 
 
 def freehold(home: Path, *words: str | Path, umask: int = 0o022, **environment: str) -> Done:
-    """Run ``freehold WORDS`` with this home and umask. The process's own umask and signals are as before afterwards."""
+    """Run ``freehold WORDS`` with this home and umask.
+
+    The process's own umask and signals are as before afterwards.
+    """
     out, err = io.StringIO(), io.StringIO()
     before, interrupt = os.umask(umask), signal.getsignal(signal.SIGINT)
     code = 0

@@ -16,7 +16,8 @@ from filelock import FileLock
 from tests.databases import each_database, postgres  # noqa: F401  # for all that keep a catalogue
 
 if (worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_setaffinity"):
-    # a core for each worker: threads of two workers that wait for each other on the same cores take minutes for seconds' work
+    # a core for each worker: threads of two workers that wait for each other on the same cores take minutes
+    # for seconds' work
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
 

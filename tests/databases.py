@@ -1,4 +1,5 @@
-"""A PostgreSQL server for the run, with a database for each store; modules that ask for ``each_database`` run on it and on SQLite."""
+"""A PostgreSQL server for the run, with a database for each store; modules that ask for ``each_database`` run
+on it and on SQLite."""
 
 from __future__ import annotations
 
@@ -41,9 +42,29 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if other:
         shutil.chown(base, "postgres")
     data = base / "data"
-    subprocess.run([*other, programs / "initdb", "-D", data, "-A", "trust", "-U", "freehold", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8"],
-                   check=True, capture_output=True, cwd="/")  # fmt: skip
-    options = f"-c listen_addresses='' -c unix_socket_directories={base} -c fsync=off -c synchronous_commit=off -c max_connections=300"
+    subprocess.run(
+        [
+            *other,
+            programs / "initdb",
+            "-D",
+            data,
+            "-A",
+            "trust",
+            "-U",
+            "freehold",
+            "--no-sync",
+            "-E",
+            "UTF8",
+            "--locale=C.UTF-8",
+        ],
+        check=True,
+        capture_output=True,
+        cwd="/",
+    )
+    options = (
+        f"-c listen_addresses='' -c unix_socket_directories={base} -c fsync=off -c synchronous_commit=off -c"
+        " max_connections=300"
+    )
     subprocess.run(
         [*other, programs / "pg_ctl", "-D", data, "-o", options, "-l", base / "log", "-w", "start"],
         check=True,

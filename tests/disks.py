@@ -12,7 +12,8 @@ import pytest
 
 @contextlib.contextmanager
 def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
-    """A disk of so many megabytes, mounted at ``folder`` until the block ends; the test is skipped where that cannot be."""
+    """A disk of so many megabytes, mounted at ``folder`` until the block ends; the test is skipped where that
+    cannot be."""
     folder.mkdir()
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)],

@@ -1,4 +1,5 @@
-"""Ways in for tests whose subject is something else: the gate of the command line, without the engine's try."""
+"""Ways in for tests whose subject is something else: the gate of the command line, without the engine's
+try."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Models of the first layers of real ones: what takes a minute for thirty layers takes seconds for six, where it is not about what is said."""
+"""Models of the first layers of real ones: what takes a minute for thirty layers takes seconds for six, where
+it is not about what is said."""
 
 from __future__ import annotations
 

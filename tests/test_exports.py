@@ -12,6 +12,9 @@ def test_importing_freehold_imports_nothing_heavy() -> None:
     import subprocess
     import sys
 
-    program = "import freehold, freehold.cli.main, sys; print([m for m in ('torch', 'transformers', 'llama_cpp', 'sqlalchemy') if m in sys.modules])"
+    program = (
+        "import freehold, freehold.cli.main, sys; print([m for m in ('torch', 'transformers', 'llama_cpp',"
+        " 'sqlalchemy') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

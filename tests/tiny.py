@@ -65,8 +65,8 @@ def model(
 ) -> Path:
     """A safetensors folder of the transformers model type ``kind`` with random weights.
 
-    ``changes`` go to its configuration. The weights are of a size that lets layers matter: with transformers' own
-    small ones every logit is about the same.
+    ``changes`` go to its configuration. The weights are of a size that lets layers matter: with transformers'
+    own small ones every logit is about the same.
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
@@ -89,14 +89,20 @@ def model(
 
 
 def embedder(folder: Path) -> Path:
-    """A folder of an embedding model with random weights, as Sentence Transformers writes them: vectors of 32 numbers."""
+    """A folder of an embedding model with random weights, as Sentence Transformers writes them: vectors of 32
+    numbers."""
     import torch
     from transformers import BertConfig, BertModel
 
     torch.manual_seed(0)
     config = BertConfig(
-        vocab_size=SHAPE["vocab_size"], hidden_size=32, intermediate_size=48, num_hidden_layers=1, num_attention_heads=2, max_position_embeddings=64,
-    )  # fmt: skip
+        vocab_size=SHAPE["vocab_size"],
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=64,
+    )
     (folder / "1_Pooling").mkdir(parents=True)
     BertModel(config).save_pretrained(folder)
     tokenizer(folder)

@@ -196,7 +196,7 @@ def test_a_home_that_cannot_be_used_is_said_in_one_sentence(
     monkeypatch.setattr("freehold.servers.listening.run", lambda *_, **__: None)
     code, said = run(verb, typed(WORDS[verb], whole, tmp_path / "out"), monkeypatch)
     assert "Traceback" not in said
-    assert "Freehold has a fault" not in said
+    assert "this is an error in Freehold" not in said
     assert "Usage:" not in said
     if code == 0:
         may = {garbled: WITHOUT_CATALOGUE, read_only: NOTHING_TO_WRITE, full: set(WORDS)}.get(home, set())
@@ -234,7 +234,7 @@ def test_odd_homes_are_said(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "nothing" / "at all")
     (tmp_path / "file").write_text("")
     for home, told in (
-        (str(tmp_path / "link"), "is a link to nothing"),
+        (str(tmp_path / "link"), "is a broken link"),
         (str(tmp_path / "file" / "under"), "lies under a file"),
         ("~nobody-of-this-name/home", "HOME is not set"),
     ):

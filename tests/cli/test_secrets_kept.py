@@ -44,7 +44,7 @@ def home(tmp_path: Path) -> Path:
 def test_an_address_with_a_password_is_refused_and_not_repeated(home: Path, words: tuple[str, ...]) -> None:
     done = freehold(home, *words)
     assert done.code == 2
-    assert "holds a name or a password" in done.err
+    assert "contains a user name or a password" in done.err
     assert "hunter2" not in done.err + done.out
 
 

@@ -1,4 +1,5 @@
-"""Sizes, durations and shares: each parser takes its own kind with a unit, and refuses the others in a sentence."""
+"""Sizes, durations and shares: each parser takes its own kind with a unit, and refuses the others in a
+sentence."""
 
 from __future__ import annotations
 

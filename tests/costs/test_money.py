@@ -23,9 +23,11 @@ from freehold.costs.prices import RequestPrice, RequestTokens
 API = RequestPrice("x:y", 2e-4, 2e-4, 2e-4, 1.0, 10.0, 0.0, RequestTokens(100, 10), False, "today", "made up")
 MEASURED = Measured(exactly(200.0), "", exactly(5.0), 8, exactly(100.0), exactly(10.0), "")
 EXACT = CostOptions(
-    hardware_price=exactly(876.0), hardware_years=exactly(1.0), kwh_price=exactly(0.5),
+    hardware_price=exactly(876.0),
+    hardware_years=exactly(1.0),
+    kwh_price=exactly(0.5),
     person_hour_price=exactly(60.0),
-)  # fmt: skip
+)
 
 
 def even(options: CostOptions = EXACT, api: RequestPrice = API, measured: Measured = MEASURED) -> BreakEven:
@@ -52,7 +54,7 @@ def test_one_uncertain_input_gives_its_own_band_and_is_named() -> None:
     options = replace(EXACT, hardware_years=Range(1.0, 2.0, 4.0))
     result = even(options)
     effect = next(e for e in result.effects if e.name == result.moves_most)
-    assert effect.name == "years it is used"
+    assert effect.name == "years of use"
     assert effect.requests_at_low is not None
     assert effect.requests_at_high is not None
     assert result.low is not None
@@ -66,7 +68,7 @@ def test_the_wider_input_is_the_one_that_moves_it_most() -> None:
     wide, narrow = Range(400.0, 876.0, 2000.0), Range(0.45, 0.5, 0.55)
     assert even(replace(EXACT, hardware_price=wide, kwh_price=narrow)).moves_most == "price of the machine, $"
     assert (
-        "tokens of a prompt"
+        "tokens per prompt"
         in even(measured=replace(MEASURED, prompt_tokens=Range(50, 100, 150, measured=True))).moves_most
     )
 
@@ -87,7 +89,7 @@ def test_a_machine_that_may_be_full_before_has_an_open_band() -> None:
     assert result.low is not None
     assert result.high is None
     assert 0.4 < result.never_share < 0.6
-    assert result.moves_most == "requests a second"
+    assert result.moves_most == "requests per second"
 
 
 def test_a_persons_hours_belong_to_the_month() -> None:
@@ -104,7 +106,7 @@ def test_a_rented_machine_costs_its_hour_and_nothing_else() -> None:
 
 def test_a_dearer_price_that_is_announced_lowers_the_low_end() -> None:
     result = even(api=replace(API, high=4e-4))
-    assert result.moves_most == "API price beside today's"
+    assert result.moves_most == "API price relative to today's"
     assert result.low is not None
     assert result.requests is not None
     assert result.low < result.requests

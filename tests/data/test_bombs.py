@@ -124,12 +124,13 @@ LOL = '<!DOCTYPE x [<!ENTITY a "lol">' + "".join(
 #: File -> (its content, a part of what is said).
 BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
     "dictionary.parquet": (lambda: parquet(often(one_text(24_000_000), 400)), "DoesNotFit"),
-    "dictionary-in-a-list.parquet": (lambda: parquet(in_a_list(often(one_text(2_000_000), 2000))), "DoesNotFit"),
+    "dictionary-in-a-list.parquet": (
+        lambda: parquet(in_a_list(often(one_text(2_000_000), 2000))),
+        "DoesNotFit",
+    ),
     "runs.parquet": (lambda: parquet(pa.array([1] * 40_000_000, pa.int8())), "DoesNotFit"),
     "list.parquet": (lambda: parquet(in_a_list(pa.nulls(30_000_000, pa.int8()))), "DoesNotFit"),
-    "columns.parquet": (
-        lambda: _columns_parquet(20_000), "has 20,000 columns; at most 10,000 can be read"
-    ),
+    "columns.parquet": (lambda: _columns_parquet(20_000), "has 20,000 columns; at most 10,000 can be read"),
     "dictionary.arrow": (lambda: arrow(often(one_text(10_000_000), 3000)), "DoesNotFit"),
     "dictionary-in-a-list.arrow": (lambda: arrow(in_a_list(often(one_text(10_000_000), 3000))), "DoesNotFit"),
     "compressed.arrow": (lambda: arrow(pa.array(["x" * 10_000_000] * 20)), "DoesNotFit"),
@@ -143,13 +144,19 @@ BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
     "large.zip": (lambda: zipped(b"1" * 200_000_000), "DoesNotFit"),
     "lying.zip": (lambda: zipped(b"a,b\n" + b"1" * 200_000_000, 100), "rows.csv"),
     "field.csv": (lambda: b'text,label\n"' + b"x" * 300_000 + b'",a\nb,c\n', "read 2 0"),
-    "columns.csv": (lambda: b",".join([b"a"] * 300_000) + b"\n" + b",".join([b"1"] * 300_000), "300,000 columns"),
+    "columns.csv": (
+        lambda: b",".join([b"a"] * 300_000) + b"\n" + b",".join([b"1"] * 300_000),
+        "300,000 columns",
+    ),
     "keys.jsonl": (
-        lambda: "".join(json.dumps({f"k{row}_{n}": 1 for n in range(50)}) + "\n" for row in range(300)).encode(),
+        lambda: "".join(
+            json.dumps({f"k{row}_{n}": 1 for n in range(50)}) + "\n" for row in range(300)
+        ).encode(),
         "columns; at most 10,000 can be read",
     ),
     "repeated.jsonl": (
-        lambda: b"{" + b",".join(b'"k%d":1' % (n // 2 + 3000) for n in range(6000, 0, -1)) + b"}\n", "read 1 0"
+        lambda: b"{" + b",".join(b'"k%d":1' % (n // 2 + 3000) for n in range(6000, 0, -1)) + b"}\n",
+        "read 1 0",
     ),
     "deep.json": (lambda: b"[" * 200_000 + b"]" * 200_000, "nested too deeply"),
     "deep.jsonl": (lambda: b'{"a":' + b"[" * 200_000 + b"]" * 200_000 + b'}\n{"a":1}\n', "read 1 1"),
@@ -157,7 +164,7 @@ BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
     "far.xlsx": (lambda: sheet("</sheetData>", FAR), "memory when all of its cells are laid out"),
     "entities.xlsx": (lambda: sheet("<worksheet", f"{LOL}]><worksheet"), "read"),
     "spaces.xlsx": (lambda: sheet("</sheetData>", " " * 200_000_000 + "</sheetData>"), "DoesNotFit"),
-}  # fmt: skip
+}
 
 
 def _columns_parquet(count: int) -> bytes:
@@ -184,14 +191,21 @@ def test_a_file_that_expands_is_refused_before_it_has_expanded(tmp_path: Path, n
 @pytest.mark.parametrize(
     ("view", "says"),
     [
-        ("with recursive r(n) as (select 1 union all select n + 1 from r) select n as a from r where n < 0",
-         "did not end within 1 s"),
-        ("with recursive r(n) as (select 1 union all select n + 1 from r) select n as a from r",
-         "DoesNotFit"),
+        (
+            (
+                "with recursive r(n) as (select 1 union all select n + 1 from r) select n as a from r where"
+                " n < 0"
+            ),
+            "did not end within 1 s",
+        ),
+        (
+            "with recursive r(n) as (select 1 union all select n + 1 from r) select n as a from r",
+            "DoesNotFit",
+        ),
         ("select zeroblob(900000000) as a", "larger than the memory"),
         ("select replace(hex(zeroblob(100000000)), '0', 'xxxxxxxx') as a", "larger than the memory"),
     ],
-)  # fmt: skip
+)
 def test_a_view_that_does_not_end_or_grows_is_stopped(tmp_path: Path, view: str, says: str) -> None:
     path = tmp_path / "rows.db"
     connection = sqlite3.connect(path)

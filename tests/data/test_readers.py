@@ -127,7 +127,7 @@ JSON_CASES = [
         "rows.jsonl",
         '{"text": "a", "label": NaN}\n{"text": "b", "label": 1}\n',
         ab(("a", None), ("b", 1)),
-        notes=("1 rows contain NaN",),
+        notes=("1 row contains NaN",),
     ),
     Reads(
         "rows.jsonl",

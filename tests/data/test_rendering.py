@@ -1,4 +1,5 @@
-"""A chat template is a foreign program: whatever it does, rendering ends soon with text or with a sentence."""
+"""A chat template is a foreign program: whatever it does, rendering ends soon with text or with a
+sentence."""
 
 from __future__ import annotations
 
@@ -19,12 +20,20 @@ LOOPS = (
     "{% for a in range(99999) %}{% for b in range(99999) %}{% for c in range(99999) %}"
     "{% endfor %}{% endfor %}{% endfor %}"
 )
-_DOUBLED = "{% set ns = namespace(a=[1], b=[1]) %}{% for i in range(60) %}{% set ns.a = [ns.a, ns.a] %}{% set ns.b = [ns.b, ns.b] %}{% endfor %}"
+_DOUBLED = (
+    "{% set ns = namespace(a=[1], b=[1]) %}{% for i in range(60) %}{% set ns.a = [ns.a, ns.a] %}{% set ns.b ="
+    " [ns.b, ns.b] %}{% endfor %}"
+)
 BOMBS = {
     "loops": LOOPS,
-    "loops that skip": "{% for a in range(99999) %}{% for b in range(99999) if false %}{% endfor %}{% endfor %}",
+    "loops that skip": (
+        "{% for a in range(99999) %}{% for b in range(99999) if false %}{% endfor %}{% endfor %}"
+    ),
     "a constant that grows": "{{ 'a' * 10**9 }}",
-    "text that doubles": "{% set ns = namespace(s='a') %}{% for i in range(60) %}{% set ns.s = ns.s + ns.s %}{% endfor %}{{ ns.s }}",
+    "text that doubles": (
+        "{% set ns = namespace(s='a') %}{% for i in range(60) %}{% set ns.s = ns.s + ns.s %}{% endfor %}{{"
+        " ns.s }}"
+    ),
     "a list that holds itself twice": _DOUBLED + "{{ ns.a }}",
     "lists that are compared": _DOUBLED + "{{ ns.a == ns.b }}",
     "a huge number": "{% set n = 10 ** 8 %}{{ (10 ** n)|string|length }}",
@@ -79,11 +88,15 @@ def test_ordinary_templates_give_what_jinja_gives() -> None:
         "messages": [
             {"role": "system", "content": "Be brief. \u00e9\U0001f600\ud83d"},
             {"role": "user", "content": "Hi\n<b>&'\""},
-            {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f", "arguments": {"z": 1, "a": [1.5, None, True]}}}]},
+            {
+                "role": "assistant",
+                "content": "",
+                "tool_calls": [{"function": {"name": "f", "arguments": {"z": 1, "a": [1.5, None, True]}}}],
+            },
         ],
         "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}],
         "bos_token": "<s>",
-    }  # fmt: skip
+    }
     source = """{{- bos_token }}
 {%- if tools is defined and tools %}
     {% for tool in tools %}{{ tool | tojson(indent=2) }}{{ "\\n" }}{% endfor %}
@@ -91,8 +104,10 @@ def test_ordinary_templates_give_what_jinja_gives() -> None:
 {%- set ns = namespace(first=true) %}
 {%- for message in messages if message.role != 'tool' %}
     {%- if loop.last %}last {% endif %}
-    {{ '<|' ~ message['role'] ~ '|>' + message.content | trim }}{{ message.tool_calls | default([]) | length }}
-    {%- for call in message.tool_calls or [] %}{{ call.function.arguments.items() | list }}{{ call }}{% endfor %}
+    {{ '<|' ~ message['role'] ~ '|>' + message.content | trim -}}
+    {{ message.tool_calls | default([]) | length }}
+    {%- for call in message.tool_calls or [] %}{{ call.function.arguments.items() | list -}}
+    {{ call }}{% endfor %}
     {%- if not ns.first %}{% continue %}{% endif %}
     {%- set ns.first = false %}
 {%- endfor %}"""

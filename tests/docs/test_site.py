@@ -1,4 +1,5 @@
-"""The documentation site is built from the folder docs, with every link checked, and asks no other site for anything."""
+"""The documentation site is built from the folder docs, with every link checked, and asks no other site for
+anything."""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""Client calls against a hub, each by name: run by tests/e2e/test_hub_clients.py in a process that is not offline.
+"""Client calls against a hub, each by name: run by tests/e2e/test_hub_clients.py in a process that is not
+offline.
 
-Run: HF_ENDPOINT=... python tests/e2e/hub_calls.py MODEL_FOLDER; prints one JSON object of name -> null or the error.
+Run: HF_ENDPOINT=... python tests/e2e/hub_calls.py MODEL_FOLDER; prints one JSON object of name -> null or the
+error.
 """
 
 from __future__ import annotations
@@ -33,7 +35,10 @@ from huggingface_hub.errors import (
 api = HfApi()
 REPO, DATA = "freehold/first", "freehold/rows"
 NOISE = os.urandom(3_000_000)
-CARD = "---\nlicense: mit\ntags: [bank, small]\npipeline_tag: text-classification\nlibrary_name: transformers\n---\n# A card\n"
+CARD = (
+    "---\nlicense: mit\ntags: [bank, small]\npipeline_tag: text-classification\nlibrary_name:"
+    " transformers\n---\n# A card\n"
+)
 CALLS: dict[str, Callable[[], object]] = {}
 
 

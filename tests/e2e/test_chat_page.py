@@ -118,7 +118,8 @@ def test_a_document_is_asked_and_quoted(
     expect(page.locator("#reading")).to_contain_text("Added house.txt", timeout=60_000)
     # a second one is dropped
     handed = page.evaluate_handle(
-        "() => { const held = new DataTransfer(); held.items.add(new File(['Mangoes are sold on Friday.'], 'shop.md')); return held; }"
+        "() => { const held = new DataTransfer(); held.items.add(new File(['Mangoes are sold on Friday.'],"
+        " 'shop.md')); return held; }"
     )
     page.dispatch_event("body", "drop", {"dataTransfer": handed})
     expect(page.locator("#documents li")).to_have_count(2, timeout=60_000)
@@ -137,7 +138,10 @@ def test_a_document_is_asked_and_quoted(
     assert not faults, [
         (one["id"], one["help"], [node["html"][:120] for node in one["nodes"][:3]]) for one in faults
     ]
-    wide = "[...document.querySelectorAll('body *')].filter((one) => one.getBoundingClientRect().right > innerWidth + 1).map((one) => one.outerHTML.slice(0, 80))"
+    wide = (
+        "[...document.querySelectorAll('body *')].filter((one) => one.getBoundingClientRect().right >"
+        " innerWidth + 1).map((one) => one.outerHTML.slice(0, 80))"
+    )
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), page.evaluate(wide)
     if folder := os.environ.get("FREEHOLD_PICTURES"):
         page.screenshot(path=f"{folder}/documents-{width}.png")

@@ -1,4 +1,5 @@
-"""What a person does, typed as a person types it: a trial without network, killed five times, used, exported."""
+"""What a person does, typed as a person types it: a trial without network, killed five times, used,
+exported."""
 
 from __future__ import annotations
 
@@ -87,8 +88,11 @@ def finished(
     environment = fresh_home(home, tmp)
     done = subprocess.run(
         [*without_network(), *FREEHOLD, "trial", str(rows), *FLAGS, "--out", str(tmp / "out")],
-        capture_output=True, text=True, check=False, env=environment,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
     assert done.returncode in (0, 3, 4), done.stderr
     return environment, json.loads(done.stdout), tmp / "out"
 
@@ -104,8 +108,12 @@ def test_the_trial_runs_without_a_network_and_reports(finished: tuple[dict[str, 
 
     _, report, out = finished
     assert set(outcome(report)) == {
-        "smollm2/zero-shot", "smollm2/few-shot", "smollm2/tuned-Q4_K_M", "smollm2/tuned-Q8_0", "smollm2/tuned-Q2_K",
-    }  # fmt: skip
+        "smollm2/zero-shot",
+        "smollm2/few-shot",
+        "smollm2/tuned-Q4_K_M",
+        "smollm2/tuned-Q8_0",
+        "smollm2/tuned-Q2_K",
+    }
     assert report == json.loads((out / "report.json").read_text())
     jsonschema.validate(report, schema())
     graded = [variant for variant in report["variants"] if (variant.get("safety") or {}).get("reference")]

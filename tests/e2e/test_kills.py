@@ -1,4 +1,5 @@
-"""Every verb that writes, killed at drawn points of its work, on a full disk, beside itself, and with the clock set back.
+"""Every verb that writes, killed at drawn points of its work, on a full disk, beside itself, and with the
+clock set back.
 
 The rounds are those of ``benchmarks/kill_rounds.py``, which runs a thousand.
 """

@@ -1,4 +1,5 @@
-"""Pages of another site in a real browser: what they may not do to the hub of whoever opens them, and what a card may not load."""
+"""Pages of another site in a real browser: what they may not do to the hub of whoever opens them, and what a
+card may not load."""
 
 from __future__ import annotations
 
@@ -17,12 +18,16 @@ from tests.servers.web import serving
 
 DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 ASK = """async (hub) => {
-  const seen = [];
+  const seen = [], body = '{"name": "ada/fetched"}';
   for (const asked of [
-    {method: "POST", mode: "no-cors", headers: {"content-type": "text/plain"}, body: '{"name": "ada/fetched"}'},
-    {method: "GET"}, {method: "DELETE"}, {method: "POST", headers: {"content-type": "application/json"}, body: '{"name": "ada/fetched"}'},
+    {method: "POST", mode: "no-cors", headers: {"content-type": "text/plain"}, body},
+    {method: "GET"}, {method: "DELETE"},
+    {method: "POST", headers: {"content-type": "application/json"}, body},
   ]) {
-    try { const answer = await fetch(hub + "/api/repos/create", asked); seen.push(answer.type + await answer.text()); } catch (error) { seen.push("refused"); }
+    try {
+      const answer = await fetch(hub + "/api/repos/create", asked);
+      seen.push(answer.type + await answer.text());
+    } catch (error) { seen.push("refused"); }
   }
   return seen;
 }"""
@@ -32,8 +37,15 @@ SEND_FORM = """(hub) => {
   field.name = '{"name": "ada/sent", "x": "'; field.value = '"}';
   form.append(field); document.body.append(form); form.submit();
 }"""
-FOLLOW = """(hub) => { const link = document.createElement("a"); link.href = hub + "/ada/first"; document.body.append(link); link.click(); }"""
-ASK_ACCESS = """() => { const form = document.createElement("form"); form.method = "post"; form.action = "/ada/first/ask-access"; document.body.append(form); form.submit(); }"""
+FOLLOW = """(hub) => {
+  const link = document.createElement("a");
+  link.href = hub + "/ada/first"; document.body.append(link); link.click();
+}"""
+ASK_ACCESS = """() => {
+  const form = document.createElement("form");
+  form.method = "post"; form.action = "/ada/first/ask-access";
+  document.body.append(form); form.submit();
+}"""
 
 
 class _Page(http.server.BaseHTTPRequestHandler):
@@ -109,7 +121,8 @@ def test_a_card_loads_nothing_from_elsewhere_and_shows_its_own_pictures(browser:
 
 
 def test_a_form_of_the_hubs_own_page_is_taken(browser: Browser, hub: str) -> None:
-    """On an open hub its keeper has access already, so the answer is the hub's own and not a refusal of the sender."""
+    """On an open hub its keeper has access already, so the answer is the hub's own and not a refusal of the
+    sender."""
     page = browser.new_page()
     page.goto(f"{hub}/ada/first")
     with page.expect_navigation():

@@ -1,4 +1,5 @@
-"""A home that trials, tunings, servers and hubs have written into: nothing in it can be read by others, whatever the umask."""
+"""A home that trials, tunings, servers and hubs have written into: nothing in it can be read by others,
+whatever the umask."""
 
 from __future__ import annotations
 

@@ -287,9 +287,9 @@ def test_the_server_of_a_check_ends_with_the_check_and_with_the_process_that_che
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{base}/models")
     program = (
-        "import sys, time; from pathlib import Path; from freehold.trial import served_check\n"
-        f"with served_check.server(Path({str(measured.store.folder)!r}), {measured.model.name!r}, Path({str(tmp_path)!r})):\n"
-        "    print('up', flush=True); time.sleep(600)\n"
+        "import sys, time; from pathlib import Path; from freehold.trial import served_check\nwith"
+        f" served_check.server(Path({str(measured.store.folder)!r}), {measured.model.name!r},"
+        f" Path({str(tmp_path)!r})):\n    print('up', flush=True); time.sleep(600)\n"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as checking:
         assert checking.stdout is not None
@@ -338,5 +338,5 @@ def test_a_trial_ends_with_a_check_through_a_running_server(home: Path, tmp_path
         kept = store.find(stored_as)
         assert kept.digest == store.find("smollm2").digest
         assert answer_form.FILE in kept.manifest
-        assert "What a server answers" in path.with_name("report.html").read_text()
+        assert "The same rows through a running server" in path.with_name("report.html").read_text()
     assert taken < 60

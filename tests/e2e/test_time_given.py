@@ -1,4 +1,5 @@
-"""A trial shows its plan first, keeps to it, says what it left out, and goes on when it is given more time."""
+"""A trial shows its plan first, keeps to it, says what it left out, and goes on when it is given more
+time."""
 
 from __future__ import annotations
 
@@ -38,7 +39,8 @@ AREAS = {
 
 @pytest.fixture(scope="module")
 def tickets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """300 support tickets as a German Excel saves them: semicolons, the Windows encoding, a subject and a body."""
+    """300 support tickets as a German Excel saves them: semicolons, the Windows encoding, a subject and a
+    body."""
     draw = random.Random(4)
     path = tmp_path_factory.mktemp("tickets") / "tickets.csv"
     with path.open("w", encoding="cp1252", newline="") as file:
@@ -99,7 +101,7 @@ def test_a_budget_too_small_for_anything_stops_before_it_measures(
 
 
 @pytest.mark.parametrize(
-    ("way", "said"), [("row", "1 rows were left out for all models"), ("model", "smollm2 was left out")]
+    ("way", "said"), [("row", "1 row was left out for all models"), ("model", "smollm2 was left out")]
 )
 def test_a_row_too_long_for_a_model_is_left_out_or_the_model_is(
     home: Path, tickets: Path, tmp_path: Path, way: str, said: str
@@ -116,7 +118,10 @@ def test_a_row_too_long_for_a_model_is_left_out_or_the_model_is(
 def test_a_trial_shows_its_plan_first_and_goes_on_with_more_time(
     home: Path, tickets: Path, tmp_path: Path
 ) -> None:
-    """Without tuning 210 rows are test rows. The first budget is little more than the least, so what this machine is like decides it."""
+    """Without tuning 210 rows are test rows.
+
+    The first budget is little more than the least, so what this machine is like decides it.
+    """
     environment, flags = fresh_home(home, tmp_path), ("--no-tune", "--safety", "none")
     refused = re.search(r"pass --budget (\d+)s", trial(tickets, environment, *flags, "--budget", "2s").stderr)
     assert refused

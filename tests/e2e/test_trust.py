@@ -116,9 +116,13 @@ def test_another_machine_verifies_without_a_network_and_finds_a_changed_byte(pla
         == 0
     )
     offline = subprocess.run(
-        ["unshare", "--user", "--map-root-user", "--net", *FREEHOLD, "verify", "handover"], capture_output=True, text=True, check=False, cwd=place,
+        ["unshare", "--user", "--map-root-user", "--net", *FREEHOLD, "verify", "handover"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=place,
         env={**os.environ, "FREEHOLD_HOME": str(place / "other")},
-    )  # fmt: skip
+    )
     assert offline.returncode == 0, offline.stderr
     assert "files as signed by clinic (" in offline.stdout
     weights = place / "handover" / "orders-smollm2.gguf"

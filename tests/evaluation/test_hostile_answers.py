@@ -1,4 +1,5 @@
-"""Answers made to hold up or break whoever grades them: each is graded in about the time that it takes to read it."""
+"""Answers made to hold up or break whoever grades them: each is graded in about the time that it takes to
+read it."""
 
 from __future__ import annotations
 

@@ -31,8 +31,8 @@ def test_an_answer_passes_that_its_tests_accept_and_no_other() -> None:
     assert not passes("    return 2 *\n")
 
 
-#: Ways for a wrong answer to be counted as right, or to escape. Each answer would pass, or would leave something
-#: behind, if the trick worked.
+#: Ways for a wrong answer to be counted as right, or to escape. Each answer would pass, or would leave
+#: something behind, if the trick worked.
 TRICKS = {
     "ends before the tests": "import os\nos._exit(0)\ndef f(x): pass",
     "ends in the call": "def f(x):\n    import os\n    os._exit(0)",
@@ -72,11 +72,10 @@ TRICKS = {
     ),
     "a check of its own": "def check(f): return True\ndef f(x): return 5",
     "frames": (
-        "import sys\ndef f(x):\n    frame = sys._getframe()\n    while frame:\n"
-        "        frame.f_globals['check'] = lambda f: None\n"
-        "        for value in list(frame.f_locals.values()):\n"
-        "            if type(value).__name__ == 'Peer':\n"
-        "                value.send({'passed': True, 'reason': ''})\n        frame = frame.f_back\n    return 5"
+        "import sys\ndef f(x):\n    frame = sys._getframe()\n    while frame:\n       "
+        " frame.f_globals['check'] = lambda f: None\n        for value in list(frame.f_locals.values()):\n   "
+        "         if type(value).__name__ == 'Peer':\n                value.send({'passed': True, 'reason':"
+        " ''})\n        frame = frame.f_back\n    return 5"
     ),
     "garbage collector": (
         "import gc\ndef f(x):\n    for each in gc.get_objects():\n"
@@ -97,10 +96,10 @@ TRICKS = {
         "def f(x): return 5"
     ),
     "the tests read from disk and memory": (
-        "import glob, os, re\ndef f(x):\n    for path in glob.glob('/proc/*/cmdline') + glob.glob('/tmp/*') + "
-        "glob.glob('/freehold/**', recursive=True):\n        try:\n            text = open(path).read()\n"
-        "        except OSError: continue\n        hit = re.search(r'f\\(%d\\) == (\\d+)' % x, text)\n"
-        "        if hit: return int(hit[1])\n    return 5"
+        "import glob, os, re\ndef f(x):\n    for path in glob.glob('/proc/*/cmdline') + glob.glob('/tmp/*') +"
+        " glob.glob('/freehold/**', recursive=True):\n        try:\n            text = open(path).read()\n   "
+        "     except OSError: continue\n        hit = re.search(r'f\\(%d\\) == (\\d+)' % x, text)\n        if"
+        " hit: return int(hit[1])\n    return 5"
     ),
     "BaseException": "def f(x): raise BaseException('4')",
     "GeneratorExit": "def f(x): raise GeneratorExit",
@@ -151,7 +150,10 @@ def test_an_unknown_error_is_not_a_way_out_of_tests_that_expect_errors() -> None
 
 def test_what_tests_hand_over_does_not_lead_to_their_process() -> None:
     test = "def check(f):\n    assert f(lambda: 3, check, Node()) == 4\nclass Node:\n    value = 3\n"
-    steal = "    for thing in (a, b, c):\n        try:\n            {}\n        except Exception: pass\n    return 5\n"
+    steal = (
+        "    for thing in (a, b, c):\n        try:\n            {}\n        except Exception: pass\n   "
+        " return 5\n"
+    )
     for step in (
         "thing.__globals__['check'] = None",
         "thing.__class__.__eq__ = None",
@@ -197,50 +199,72 @@ def test_the_memory_of_the_caller_stays_small_whatever_is_written() -> None:
 
 #: What tests may ask of right answers: each must pass.
 FAIR = {
-    "changed in place": ("    x.sort()\n", "def check(f):\n    a = [3, 1, 2]\n    f(a)\n    assert a == [1, 2, 3]\n"),
+    "changed in place": (
+        "    x.sort()\n",
+        "def check(f):\n    a = [3, 1, 2]\n    f(a)\n    assert a == [1, 2, 3]\n",
+    ),
     "a generator": ("    yield from range(x)\n", "def check(f):\n    assert list(f(3)) == [0, 1, 2]\n"),
     "a built-in error": (
         "    raise ValueError('no')\n",
-        "def check(f):\n    try:\n        f(1)\n    except ValueError as error:\n"
-        "        assert str(error) == 'no'\n    else:\n        assert False\n",
+        (
+            "def check(f):\n    try:\n        f(1)\n    except ValueError as error:\n"
+            "        assert str(error) == 'no'\n    else:\n        assert False\n"
+        ),
     ),
     "an error of its own": (
         "class Bad(ValueError): pass\ndef f(x): raise Bad('no')",
         "def check(f):\n    try:\n        f(1)\n    except Bad:\n        return\n    assert False\n",
     ),
     "a class": (
-        "class Stack:\n    def __init__(self): self.items = []\n    def push(self, x): self.items.append(x)\n"
-        "    def __len__(self): return len(self.items)\ndef f(x): return Stack()",
-        "def check(f):\n    s = f(1)\n    s.push(5)\n    assert len(s) == 1 and s.items == [5]\n"
-        "    assert isinstance(s, Stack) and isinstance(Stack(), Stack)\n",
+        (
+            "class Stack:\n    def __init__(self): self.items = []\n    def push(self, x):"
+            " self.items.append(x)\n    def __len__(self): return len(self.items)\ndef f(x): return Stack()"
+        ),
+        (
+            "def check(f):\n    s = f(1)\n    s.push(5)\n    assert len(s) == 1 and s.items == [5]\n"
+            "    assert isinstance(s, Stack) and isinstance(Stack(), Stack)\n"
+        ),
     ),
-    "a function as argument": ("    return x(3) + 1\n", "def check(f):\n    assert f(lambda n: n * 2) == 7\n"),
+    "a function as argument": (
+        "    return x(3) + 1\n",
+        "def check(f):\n    assert f(lambda n: n * 2) == 7\n",
+    ),
     "printed text": (
         "    print('hello', x)\n",
-        "import contextlib, io\ndef check(f):\n    with contextlib.redirect_stdout(io.StringIO()) as out:\n"
-        "        f(2)\n    assert out.getvalue() == 'hello 2\\n'\n",
+        (
+            "import contextlib, io\ndef check(f):\n    with contextlib.redirect_stdout(io.StringIO()) as"
+            " out:\n        f(2)\n    assert out.getvalue() == 'hello 2\\n'\n"
+        ),
     ),
     "many types": (
         "    return x\n",
-        "import collections, datetime, decimal, fractions\ndef check(f):\n    for value in (\n"
-        "        None, True, 10**500, -0.5, float('inf'), 'e\\u0301', '\\ud800', b'ab', bytearray(b'c'), (1, [2]), {1: {2}},\n"
-        "        {(1, 2): None}, frozenset([1]), 1j, range(3), decimal.Decimal('1.10'), fractions.Fraction(1, 3),\n"
-        "        datetime.datetime(2024, 1, 2), datetime.timedelta(1), collections.deque([1], 2), ...):\n"
-        "        result = f(value)\n        assert result == value and type(result) is type(value), value\n"
-        "    assert f(collections.Counter('aab')).most_common(1) == [('a', 2)]\n",
+        (
+            "import collections, datetime, decimal, fractions\ndef check(f):\n    for value in (\n       "
+            " None, True, 10**500, -0.5, float('inf'), 'e\\u0301', '\\ud800', b'ab', bytearray(b'c'), (1,"
+            " [2]), {1: {2}},\n        {(1, 2): None}, frozenset([1]), 1j, range(3), decimal.Decimal('1.10'),"
+            " fractions.Fraction(1, 3),\n        datetime.datetime(2024, 1, 2), datetime.timedelta(1),"
+            " collections.deque([1], 2), ...):\n        result = f(value)\n        assert result == value and"
+            " type(result) is type(value), value\n    assert f(collections.Counter('aab')).most_common(1) =="
+            " [('a', 2)]\n"
+        ),
     ),
     "a helper of the prompt": (
         "    return helper(x) + 1\n",
         "def check(f):\n    assert f(1) == helper(1) + 1 == 12\n",
         "def helper(x):\n    return x + 10\n\ndef f(x):\n",
     ),
-    "a module not imported": ("    return 2.0\n", "def check(f):\n    assert math.isclose(f(1), math.sqrt(4))\n"),
+    "a module not imported": (
+        "    return 2.0\n",
+        "def check(f):\n    assert math.isclose(f(1), math.sqrt(4))\n",
+    ),
     "a thread": (
-        "    import threading\n    out = []\n    t = threading.Thread(target=out.append, args=(x,))\n"
-        "    t.start()\n    t.join()\n    return out[0]\n",
+        (
+            "    import threading\n    out = []\n    t = threading.Thread(target=out.append, args=(x,))\n"
+            "    t.start()\n    t.join()\n    return out[0]\n"
+        ),
         "def check(f):\n    assert f(3) == 3\n",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", FAIR)

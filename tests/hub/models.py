@@ -12,9 +12,18 @@ import numpy as np
 WORDS = ["<s>", "</s>", "<unk>", *"abcdefghijklmnopqrstuvwxyz .,"]
 #: Settings that every architecture takes or leaves aside; in OWN, None is one that an architecture has not.
 SMALL: dict[str, Any] = {
-    "vocab_size": 64, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
-    "head_dim": 8, "max_position_embeddings": 64, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1,
-}  # fmt: skip
+    "vocab_size": 64,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "max_position_embeddings": 64,
+    "bos_token_id": 0,
+    "eos_token_id": 1,
+    "pad_token_id": 1,
+}
 OWN: dict[str, dict[str, Any]] = {
     "mixtral": {"num_local_experts": 4},
     "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64},
@@ -23,10 +32,20 @@ OWN: dict[str, dict[str, Any]] = {
     "bloom": {"n_layer": 2, "n_head": 4},
     "opt": {"ffn_dim": 64, "word_embed_proj_dim": 32},
     "deepseek_v3": {
-        "n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16, "n_group": 1, "topk_group": 1, "kv_lora_rank": 8,
-        "q_lora_rank": 8, "qk_rope_head_dim": 8, "qk_nope_head_dim": 8, "v_head_dim": 8, "first_k_dense_replace": 1, "num_key_value_heads": 4,
+        "n_routed_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 16,
+        "n_group": 1,
+        "topk_group": 1,
+        "kv_lora_rank": 8,
+        "q_lora_rank": 8,
+        "qk_rope_head_dim": 8,
+        "qk_nope_head_dim": 8,
+        "v_head_dim": 8,
+        "first_k_dense_replace": 1,
+        "num_key_value_heads": 4,
     },
-}  # fmt: skip
+}
 
 
 def tokenizer(folder: Path) -> None:
@@ -117,8 +136,8 @@ def gguf(
     weights: bool = True,
     bytes_too: bool = True,
 ) -> Path:
-    """A GGUF decoder of two layers. ``left_out``: tensors; ``fields``: further keys (texts, truths and numbers);
-    ``bytes_too``: its vocabulary has a token for each byte.
+    """A GGUF decoder of two layers. ``left_out``: tensors; ``fields``: further keys (texts, truths and
+    numbers); ``bytes_too``: its vocabulary has a token for each byte.
     """
     from gguf import GGUFWriter
 
@@ -166,10 +185,17 @@ def _shapes() -> dict[str, tuple[int, ...]]:
         found |= {
             f"blk.{layer}.{name}.weight": shape
             for name, shape in {
-                "attn_norm": (32,), "ffn_norm": (32,), "attn_q": (32, 32), "attn_k": (16, 32), "attn_v": (16, 32), "attn_output": (32, 32),
-                "ffn_gate": (64, 32), "ffn_up": (64, 32), "ffn_down": (32, 64),
+                "attn_norm": (32,),
+                "ffn_norm": (32,),
+                "attn_q": (32, 32),
+                "attn_k": (16, 32),
+                "attn_v": (16, 32),
+                "attn_output": (32, 32),
+                "ffn_gate": (64, 32),
+                "ffn_up": (64, 32),
+                "ffn_down": (32, 64),
             }.items()
-        }  # fmt: skip
+        }
     return found
 
 

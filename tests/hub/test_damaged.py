@@ -1,4 +1,5 @@
-"""Blobs whose bytes changed on the disk: refused before they are used, moved aside, and replaced by the remedy that is named."""
+"""Blobs whose bytes changed on the disk: refused before they are used, moved aside, and replaced by the
+remedy that is named."""
 
 from __future__ import annotations
 

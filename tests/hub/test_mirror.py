@@ -152,8 +152,13 @@ def test_following_fetches_what_changes_until_ctrl_c(
 ) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.endswith("_OFFLINE")}
     environment |= {"FREEHOLD_HOME": str(tmp_path / "here"), "HF_HOME": str(tmp_path / "client")}
-    running = subprocess.Popen([*FREEHOLD, "mirror", f"{address}/ada/intents", "--follow", "--every", "1"], env=environment, text=True,
-                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)  # fmt: skip
+    running = subprocess.Popen(
+        [*FREEHOLD, "mirror", f"{address}/ada/intents", "--follow", "--every", "1"],
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
     assert running.stdout is not None
     assert "3 files fetched" in running.stdout.readline()
     push(there, "ada/intents", {"deep/notes.txt": b"three\n"})

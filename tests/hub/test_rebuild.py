@@ -1,4 +1,5 @@
-"""A catalogue that was lost, cut or overwritten: said by every verb, and rebuilt from the manifests beside the models."""
+"""A catalogue that was lost, cut or overwritten: said by every verb, and rebuilt from the manifests beside
+the models."""
 
 from __future__ import annotations
 
@@ -146,7 +147,7 @@ def test_a_restored_old_catalogue_names_what_it_lacks(store: Store) -> None:
         again.find("tiny")
     with pytest.raises(NotFound):
         again.find("other")
-    assert any("does not name tiny@" in fault.why for fault in check(store.folder))
+    assert any("does not list tiny@" in fault.why for fault in check(store.folder))
     assert again.collect(grace_s=0)[0] == 0
     repair(store.folder)
     assert again.find("tiny").info.provenance["source"].startswith("file:")
@@ -184,7 +185,7 @@ def test_without_manifests_gguf_files_are_named_by_their_headers(store: Store) -
     told = repair(store.folder)
     names = sorted(model.name for model in Store(store.folder).models())
     assert [name[:18] for name in names] == ["recovered/Tiny-Two", "recovered/llama-" + names[1][16:18]]
-    assert any("named by what its header says" in sentence for sentence in told.done)
+    assert any("named after its header" in sentence for sentence in told.done)
 
 
 def test_a_home_from_before_manifests_gets_them_when_it_is_opened(store: Store) -> None:

@@ -128,7 +128,7 @@ def test_files_that_a_disk_could_not_hold_side_by_side_are_refused(
     repositories: Repositories, repo: Repository
 ) -> None:
     put(repositories, repo, "Read.me", b"1")
-    with pytest.raises(UsageError, match="differ in case alone"):
+    with pytest.raises(UsageError, match="differ only in case"):
         put(repositories, repo, "read.ME", b"2")
     with pytest.raises(UsageError, match="a file and a folder"):
         put(repositories, repo, "Read.me/inside", b"3")

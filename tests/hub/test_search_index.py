@@ -37,8 +37,19 @@ def entries(count: int) -> list[Entry]:
         downloads = int(chance.paretovariate(0.6)) - 1
         modified = 1.7e9 + chance.choice([0, 0, chance.randrange(90)]) * DAY + chance.randrange(DAY)
         tags = chance.sample(TAGS, chance.randrange(4))
-        found.append(Entry(number, chance.choice(["model", "model", "dataset"]), name, name.split("/", maxsplit=1)[0], chance.random() < 0.1, modified,
-                           downloads, tags, f"# Card\nThis is for the {chance.choice(WORDS)} office."))  # fmt: skip
+        found.append(
+            Entry(
+                number,
+                chance.choice(["model", "model", "dataset"]),
+                name,
+                name.split("/", maxsplit=1)[0],
+                chance.random() < 0.1,
+                modified,
+                downloads,
+                tags,
+                f"# Card\nThis is for the {chance.choice(WORDS)} office.",
+            )
+        )
     return found
 
 
@@ -46,10 +57,26 @@ def filled(folder: Path, found: list[Entry]) -> SearchIndex:
     engine = Store(folder).engine
     index = SearchIndex(engine)
     with engine.begin() as connection:
-        connection.execute(tables.repositories.insert(), [
-            {"id": e.id, "kind": e.kind, "name": e.name, "folded": e.name.lower(), "author": e.author, "private": e.private, "gated": "", "created": e.id,
-             "modified": e.modified, "downloads": e.downloads, "tags": list(e.tags), "card": {}} for e in found
-        ])  # fmt: skip
+        connection.execute(
+            tables.repositories.insert(),
+            [
+                {
+                    "id": e.id,
+                    "kind": e.kind,
+                    "name": e.name,
+                    "folded": e.name.lower(),
+                    "author": e.author,
+                    "private": e.private,
+                    "gated": "",
+                    "created": e.id,
+                    "modified": e.modified,
+                    "downloads": e.downloads,
+                    "tags": list(e.tags),
+                    "card": {},
+                }
+                for e in found
+            ],
+        )
         index.put(connection, found)
     return index
 
@@ -97,11 +124,15 @@ def test_pages_are_those_of_a_search_without_an_index(
     chance = random.Random(4)
     for _ in range(60):
         query = SearchQuery(
-            chance.choice(["model", "dataset"]), words=chance.choice(["", "ber", "BANK", "small ti", "übu", "nothing"]),
-            text=chance.choice(["", "", "office", "law card"]), author=chance.choice(["", "", "org3", "ORG1"]),
-            tags=tuple(chance.sample(TAGS, chance.choice([0, 0, 1, 2]))), names=chance.choice([None, (), ("org2", "org3")]),
-            sort=chance.choice(["modified", "created", "downloads"]), descending=chance.random() < 0.7,
-        )  # fmt: skip
+            chance.choice(["model", "dataset"]),
+            words=chance.choice(["", "ber", "BANK", "small ti", "übu", "nothing"]),
+            text=chance.choice(["", "", "office", "law card"]),
+            author=chance.choice(["", "", "org3", "ORG1"]),
+            tags=tuple(chance.sample(TAGS, chance.choice([0, 0, 1, 2]))),
+            names=chance.choice([None, (), ("org2", "org3")]),
+            sort=chance.choice(["modified", "created", "downloads"]),
+            descending=chance.random() < 0.7,
+        )
         got: list[int] = []
         cursor = ""
         for _ in range(100):
@@ -165,7 +196,7 @@ def numbers_of(index: SearchIndex, connection: sa.Connection, *either: str) -> l
 
 @pytest.mark.parametrize("cursor", ["x", "1", "nan:1", "inf:1", "1:2:3", "1:99999999999999999999"])
 def test_a_cursor_that_is_none_is_refused(tmp_path: Path, cursor: str) -> None:
-    with pytest.raises(UsageError, match="is no cursor"):
+    with pytest.raises(UsageError, match="is not a valid cursor"):
         SearchIndex(Store(tmp_path).engine).page(SearchQuery("model"), cursor)
 
 
@@ -220,7 +251,7 @@ def test_what_search_and_collection_have_lost_is_found_and_mended(tmp_path: Path
         connection.execute(tables.holdings.delete().where(tables.holdings.c.repository == repo.id))
     faults = repository_checks.check(repositories)
     assert len(faults) == 2
-    assert "search does not know it" in faults[1]
+    assert "its entry in the search index is out of date" in faults[1]
     assert ".gitattributes is not protected" in faults[0]
     assert len(repository_checks.repair(repositories)) == 2
     assert repository_checks.check(repositories) == []

@@ -38,9 +38,25 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("s3")
     ports = {name: _port() for name in ("master", "volume", "filer", "s3")}
     grpc = {name: _port() for name in ("master", "volume", "filer", "s3")}
-    words = [program, "server", f"-dir={folder}", "-ip=127.0.0.1", "-s3", f"-master.port={ports['master']}", f"-volume.port={ports['volume']}",
-             f"-filer.port={ports['filer']}", f"-s3.port={ports['s3']}", f"-master.port.grpc={grpc['master']}", f"-volume.port.grpc={grpc['volume']}",
-             f"-filer.port.grpc={grpc['filer']}", f"-s3.port.grpc={grpc['s3']}", "-master.volumeSizeLimitMB=64", "-volume.max=200", "-s3.port.iceberg=0", "-s3.port.lance=0"]  # fmt: skip
+    words = [
+        program,
+        "server",
+        f"-dir={folder}",
+        "-ip=127.0.0.1",
+        "-s3",
+        f"-master.port={ports['master']}",
+        f"-volume.port={ports['volume']}",
+        f"-filer.port={ports['filer']}",
+        f"-s3.port={ports['s3']}",
+        f"-master.port.grpc={grpc['master']}",
+        f"-volume.port.grpc={grpc['volume']}",
+        f"-filer.port.grpc={grpc['filer']}",
+        f"-s3.port.grpc={grpc['s3']}",
+        "-master.volumeSizeLimitMB=64",
+        "-volume.max=200",
+        "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
+    ]
     running = subprocess.Popen(
         words, stdout=subprocess.DEVNULL, stderr=(folder / "log").open("w"), cwd=folder
     )
@@ -63,9 +79,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def keys(server: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> dict[str, str]:
     """Settings for a bucket of the test's own."""
     found = {
-        "AWS_ENDPOINT_URL_S3": server, "AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "AWS_REGION": "us-east-1",
-        "AWS_DEFAULT_REGION": "us-east-1", "FREEHOLD_BUCKET": f"s3://b{abs(hash(request.node.name)) % 10**9}/office",
-    }  # fmt: skip
+        "AWS_ENDPOINT_URL_S3": server,
+        "AWS_ACCESS_KEY_ID": "any",
+        "AWS_SECRET_ACCESS_KEY": "any",
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "FREEHOLD_BUCKET": f"s3://b{abs(hash(request.node.name)) % 10**9}/office",
+    }
     for name, value in found.items():
         monkeypatch.setenv(name, value)
     import boto3
@@ -130,7 +150,8 @@ from huggingface_hub import HfApi, snapshot_download
 data = os.urandom(4_000_000)
 api = HfApi()
 api.create_repo("freehold/one")
-for name, content in (("a.bin", data), ("b.bin", data[:2_000_000] + b"in between" + data[2_000_000:]), ("README.md", b"# One")):
+changed = data[:2_000_000] + b"in between" + data[2_000_000:]
+for name, content in (("a.bin", data), ("b.bin", changed), ("README.md", b"# One")):
     api.upload_file(path_or_fileobj=content, path_in_repo=name, repo_id="freehold/one")
 folder = snapshot_download("freehold/one", cache_dir=sys.argv[1])
 assert open(folder + "/a.bin", "rb").read() == data

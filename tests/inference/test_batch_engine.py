@@ -1,4 +1,5 @@
-"""The server's engine on real weights, in 32 bit, beside the plain engine that answers one after the other."""
+"""The server's engine on real weights, in 32 bit, beside the plain engine that answers one after the
+other."""
 
 from __future__ import annotations
 
@@ -125,8 +126,12 @@ def test_what_can_never_fit_is_refused(batching: BatchingEngine) -> None:
 
 
 def test_a_schema_binds_the_answer(batching: BatchingEngine, asking: PromptEncoder) -> None:
-    schema = {"type": "object", "properties": {"city": {"type": "string", "maxLength": 20}, "large": {"type": "boolean"}}, "required": ["city", "large"],
-              "additionalProperties": False}  # fmt: skip
+    schema = {
+        "type": "object",
+        "properties": {"city": {"type": "string", "maxLength": 20}, "large": {"type": "boolean"}},
+        "required": ["city", "large"],
+        "additionalProperties": False,
+    }
     asks = [
         GenerationRequest(prompt(asking, "Describe Paris as JSON."), 64, grammar=grammar.of_schema(schema))
         for _ in range(2)
@@ -295,7 +300,13 @@ def test_bound_answers_are_those_of_the_plain_engine_and_end_where_one_is_left(
     assert {one.finish for one in bound} == {"choice"}
     assert all(one.text in labels for one in bound)
     assert [one.tokens for one in bound] == [plain[number].tokens for number in range(len(prompts))]
-    drawn = answers(batching, [GenerationRequest(prompts[0], longest, Sampling(temperature=2.0, seed=s), choices=choices) for s in range(8)])  # fmt: skip
+    drawn = answers(
+        batching,
+        [
+            GenerationRequest(prompts[0], longest, Sampling(temperature=2.0, seed=s), choices=choices)
+            for s in range(8)
+        ],
+    )
     assert {one.text for one in drawn} <= set(labels)
     (cut,) = answers(
         batching, [GenerationRequest(prompts[0], 1, choices=asking.choices((("user", "-"),), labels[:2]))]

@@ -119,13 +119,19 @@ HOSTILE: list[tuple[str, bytes, str]] = [
     ("shots that are none", text(shots={"a": 1}), "shots must be a list"),
     ("too many messages", text(shots=[[{"role": "user", "content": "x"}] * 513]), "more than 512"),
     ("a shot without an answer", text(shots=[[{"role": "user", "content": "x"}]]), "end with an answer"),
-    ("a shot by a tool", text(shots=[[{"role": "tool", "content": "x"}, {"role": "assistant", "content": "y"}]]),
-     "user and assistant"),
+    (
+        "a shot by a tool",
+        text(shots=[[{"role": "tool", "content": "x"}, {"role": "assistant", "content": "y"}]]),
+        "user and assistant",
+    ),
     ("a shot with more", text(shots=[[{"role": "user", "content": "x", "run": 1}]]), "user and assistant"),
-    ("a message that is no text", text(shots=[[{"role": "user", "content": 1}, {"role": "assistant", "content": "y"}]]),
-     "a message must be text"),
+    (
+        "a message that is no text",
+        text(shots=[[{"role": "user", "content": 1}, {"role": "assistant", "content": "y"}]]),
+        "a message must be text",
+    ),
     ("an empty shot", text(shots=[[]]), "end with an answer"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("data", "phrase"), [entry[1:] for entry in HOSTILE], ids=[e[0] for e in HOSTILE])

@@ -196,10 +196,16 @@ def renamed(old: str, new: str) -> Callable[[str, bytes], tuple[str, bytes]]:
 
 @pytest.mark.parametrize(
     "name",
-    ["../../outside.gguf", "/tmp/outside.gguf", "a/../../outside.gguf", "C:\\outside.gguf", "a\u202eb.gguf",
-     ".GIT/outside.gguf"],
+    [
+        "../../outside.gguf",
+        "/tmp/outside.gguf",
+        "a/../../outside.gguf",
+        "C:\\outside.gguf",
+        "a\u202eb.gguf",
+        ".GIT/outside.gguf",
+    ],
     ids=["up", "absolute", "up inside", "drive", "direction", "git"],
-)  # fmt: skip
+)
 def test_a_name_that_leads_elsewhere_is_refused_and_nothing_is_written(
     written: Path, tmp_path: Path, name: str
 ) -> None:

@@ -36,9 +36,26 @@ from tests.hub.models import (
 )
 
 ANSWER = (
-    "llama", "mistral", "mixtral", "qwen2", "qwen3", "gemma2", "gemma3_text", "phi3", "granite", "olmo2", "gpt2", "gpt_neox", "falcon",
-    "starcoder2", "deepseek_v3", "bloom", "opt", "stablelm", "cohere",
-)  # fmt: skip
+    "llama",
+    "mistral",
+    "mixtral",
+    "qwen2",
+    "qwen3",
+    "gemma2",
+    "gemma3_text",
+    "phi3",
+    "granite",
+    "olmo2",
+    "gpt2",
+    "gpt_neox",
+    "falcon",
+    "starcoder2",
+    "deepseek_v3",
+    "bloom",
+    "opt",
+    "stablelm",
+    "cohere",
+)
 
 
 class InThisProcess(Gate):

@@ -1,4 +1,5 @@
-"""Headers of model files that were made to mislead or to break a reader; the benchmark reads a million damaged ones."""
+"""Headers of model files that were made to mislead or to break a reader; the benchmark reads a million
+damaged ones."""
 
 from __future__ import annotations
 
@@ -86,11 +87,14 @@ def test_a_number_of_the_configuration_that_is_none_is_named(tmp_path: Path, key
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
-        ({"lora_alpha": 10**400}, "lora_alpha must be"), ({"lora_alpha": float("nan")}, "lora_alpha must be"),
-        ({"r": 2**70}, "has no rank"), ({"r": True}, "has no rank"), ({"modules_to_save": 5}, "modules_to_save: 5"),
+        ({"lora_alpha": 10**400}, "lora_alpha must be"),
+        ({"lora_alpha": float("nan")}, "lora_alpha must be"),
+        ({"r": 2**70}, "has no rank"),
+        ({"r": True}, "has no rank"),
+        ({"modules_to_save": 5}, "modules_to_save: 5"),
         ({"peft_type": "x" * 5000}, "only LoRA"),
     ],
-)  # fmt: skip
+)
 def test_an_adapter_with_impossible_settings_is_refused_in_one_sentence(
     tmp_path: Path, changed: dict[str, object], says: str
 ) -> None:

@@ -1,4 +1,5 @@
-"""Manifests that somebody else wrote into a store's folder: their digests are right, and what they say is not."""
+"""Manifests that somebody else wrote into a store's folder: their digests are right, and what they say is
+not."""
 
 import json
 from pathlib import Path

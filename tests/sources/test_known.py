@@ -151,7 +151,9 @@ def test_a_name_that_is_not_known_lists_those_that_are(store: Store) -> None:
 def test_speech_is_listed_and_refused_until_something_runs_it(store: Store) -> None:
     with pytest.raises(
         Unsupported,
-        match=r"known:whisper-base cannot be used: it turns speech into text, and no engine here runs that yet",
+        match=(
+            r"known:whisper-base cannot be used: it turns speech into text, and no engine here runs that yet"
+        ),
     ):
         pull(store, "known:whisper-base", "w")
 

@@ -82,7 +82,7 @@ def test_a_need_that_only_the_machine_fails_is_said_as_such() -> None:
         "m, tuned", [met, Decision(SLOW.text, False, "1200 ms"), Decision(BIG.text, True, "")], needs, 2
     )
     assert "this machine (2 cores) is too slow for p95<=800ms: 1200 ms" in slow
-    assert "The machine fails here, not the model" in slow
+    assert "The limit is the machine, not the model" in slow
     small = machine_only("m", [met, Decision(BIG.text, False, "2 GiB")], needs)
     assert "too small for memory<=1GiB" in small
     assert "more memory" in small

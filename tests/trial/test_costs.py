@@ -48,11 +48,11 @@ def inputs(money: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def test_tokens_power_and_speed_are_those_that_were_measured() -> None:
     effects = inputs(of())
-    prompt = effects["tokens of a prompt"]
+    prompt = effects["tokens per prompt"]
     assert prompt["low"] < prompt["central"] == 110 < prompt["high"]
     assert "21 rows" in prompt["source"]
-    assert effects["tokens of an answer"]["low"] == 3 == effects["tokens of an answer"]["high"]
-    watts = effects["power while it answers, W"]
+    assert effects["tokens per answer"]["low"] == 3 == effects["tokens per answer"]["high"]
+    watts = effects["power while answering, W"]
     assert (watts["low"], watts["central"], watts["high"]) == (15, 30, 60)
     assert "estimated" in watts["source"]
 
@@ -99,7 +99,7 @@ def test_the_report_says_what_the_break_even_rests_on() -> None:
     page = report.html(value)
     for text in (
         "95 of 100 random draws",
-        "years it is used",
+        "years of use",
         "assumed, or set by --kwh-price",
         "no person's time is counted",
         "At 8 requests at once",

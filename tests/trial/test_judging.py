@@ -41,7 +41,7 @@ def test_what_the_rows_can_find_is_said_for_each_need_on_a_share() -> None:
 def test_too_few_rows_for_a_need_are_said_with_the_fewest_that_can() -> None:
     (note,) = judging.power_notes(trial_of(30, "accuracy>=0.95"))
     assert "30 test rows can't show that accuracy>=0.95 is met, even if every answer is right" in note
-    fewest = int(note.partition("; ")[2].split()[0])
+    fewest = int(note.partition("; at least ")[2].split()[0])
     assert statistics.share_interval(fewest, fewest, level=0.96).low >= 0.95
     assert statistics.share_interval(fewest - 1, fewest - 1, level=0.96).low < 0.95
 

@@ -246,7 +246,7 @@ def rented() -> dict[str, Any]:
 
 def test_how_a_rival_was_asked_and_what_it_took_is_in_the_report() -> None:
     text = report.html(rented())
-    assert "How big was asked" in text
+    assert "Settings of big" in text
     assert "Few-shot, the better on 8 validation rows" in text
     assert "90 requests took 5,000 prompt tokens and 3,000 answer tokens" in text
     assert "at most 471 ms" in text

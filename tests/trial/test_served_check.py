@@ -41,7 +41,7 @@ def test_the_same_answers_are_said_to_be_the_same(task: Task) -> None:
     found = checked(task, right(task))
     assert (found.equal, found.rows, found.within, found.differing) == (30, 30, True, ())
     assert found.served.value == found.measured.value == 1.0
-    assert "all 30 test rows asked were answered as they were measured" in found.sentence
+    assert "all 30 test rows got the same answers as when they were measured" in found.sentence
 
 
 def test_a_sample_is_compared_with_its_own_rows_not_with_the_others(task: Task) -> None:
@@ -94,7 +94,7 @@ def test_the_report_takes_it(task: Task) -> None:
     value = json.loads(json.dumps(value))
     jsonschema.validate(value, report.schema())
     page = report.html(value)
-    assert "What a server answers" in page
+    assert "The same rows through a running server" in page
     assert "What is served is not what was measured" in page
     assert "Show the rows that differ" in page
-    assert "What a server answers" not in report.html(made())
+    assert "The same rows through a running server" not in report.html(made())

@@ -1,4 +1,5 @@
-"""The task: which labels answers are bound to, which test rows are outside them, and what is refused before anything runs."""
+"""The task: which labels answers are bound to, which test rows are outside them, and what is refused before
+anything runs."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -140,7 +141,8 @@ def test_the_name_of_a_task_comes_from_its_source() -> None:
 
 def test_a_file_is_loaded_with_its_labels_columns_and_notes(tmp_path: Path) -> None:
     lines = ["id,created,body,team"] + [
-        f"{n},2026-01-{n % 28 + 1:02},{'invoice' if n % 2 else 'parcel'} question number {n} of {n * 7},{'money' if n % 2 else 'post'}"
+        f"{n},2026-01-{n % 28 + 1:02},{'invoice' if n % 2 else 'parcel'} question number {n} of"
+        f" {n * 7},{'money' if n % 2 else 'post'}"
         for n in range(120)
     ]
     (tmp_path / "mail.csv").write_text("\n".join(lines))

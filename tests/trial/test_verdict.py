@@ -241,7 +241,7 @@ def test_a_need_that_only_the_machine_misses_is_said_as_such_and_no_reason_to_re
     for beside in (None, rival(0.99, 0.04, 1e-3, True)):
         verdict = decided(asked, slow, "accuracy", rival=beside)
         assert verdict.word == "not with these models"
-        assert "The machine fails here, not the model" in verdict.sentence
+        assert "The limit is the machine, not the model" in verdict.sentence
 
 
 def test_an_unknown_upper_end_of_waits_decides_nothing() -> None:

@@ -341,7 +341,7 @@ def _dated(issued: str, expires: str) -> Callable[[dict[str, Any]], object]:
         (lambda v: v.pop("predicate"), "a statement without a predicate", 6),
         (lambda v: v.update(subject=[{"name": "x"}]), "does not state clearly what it is about", 6),
         (lambda v: v.update(subject=v["subject"] * 2), "is named twice", 6),
-        (lambda v: v["predicate"]["beside"].pop("model.sig"), "does not bind a signature", 6),
+        (lambda v: v["predicate"]["beside"].pop("model.sig"), "does not include a signature", 6),
         (lambda v: v["predicate"]["beside"].pop("NOTICE.txt"), "NOTICE.txt is extra", 6),
         (
             lambda v: v["predicate"].update(beside=["model.sig"]),

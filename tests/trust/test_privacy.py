@@ -56,7 +56,7 @@ def test_a_model_that_knows_60_of_60_rows_is_found_out(tuned: Path, untuned: Pat
     assert (result["unseen"]["count"], result["unseen"]["n"]) == (0, 60)
     assert result["untuned"]["count"] == 0
     assert result["excess"]["low"] > 0.9
-    assert "60 came out of the tuned model to the letter" in result["sentence"]
+    assert "60 were repeated word for word by the tuned model" in result["sentence"]
     assert result["membership"]["calibrated"]["value"] == 1.0
     assert 0.9 < result["membership"]["calibrated"]["low"] < 1.0
     assert result["membership"]["untuned"]["low"] < 0.5 < result["membership"]["untuned"]["high"]
@@ -67,7 +67,9 @@ def test_a_model_that_learnt_nothing_gives_nothing_away(untuned: Path, tmp_path:
     result = privacy.tried(rows, lambda: loaded(untuned), lambda: loaded(untuned), Limits(tmp_path))
     assert result["memorized"]["count"] == result["learnt"]["count"] == 0
     assert result["membership"]["calibrated"]["value"] == 0.5
-    assert result["membership"]["sentence"].startswith("Training rows cannot be told from unseen ones")
+    assert result["membership"]["sentence"].startswith(
+        "Training rows cannot be distinguished from unseen ones"
+    )
 
 
 def test_an_answer_that_the_untuned_model_gives_too_is_right_and_not_memorized(

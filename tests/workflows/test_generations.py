@@ -1,4 +1,5 @@
-"""A model tuned two and three times, and one stored again: every reader of its lineage takes the same base."""
+"""A model tuned two and three times, and one stored again: every reader of its lineage takes the same
+base."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What the policy forbids, no Python function does: the question is asked by the workflow, not by the command line."""
+"""What the policy forbids, no Python function does: the question is asked by the workflow, not by the command
+line."""
 
 from __future__ import annotations
 
@@ -124,7 +125,7 @@ def test_pull_and_restore_ask_and_an_override_is_recorded(
 
 def test_no_model_learns_from_personal_data_that_the_policy_forbids(store: Store, model: Model) -> None:
     policy.put_in_force(NO_PEOPLE, "here")
-    with pytest.raises(PolicyDenied, match="learn from personal data: 1 rows hold some") as refused:
+    with pytest.raises(PolicyDenied, match="training on personal data, and 1 row contains some") as refused:
         refused_tune(store, model)
     assert refused.value.remedy == "tune with --mask"
     with pytest.raises(PolicyDenied, match="personal data") as refused:

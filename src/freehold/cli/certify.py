@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from freehold.cli.output import Json, counted, print_json
+from freehold.cli.output import Json, print_json
+from freehold.core.wording import counted
 
 NAME = "certify"
 
@@ -98,7 +99,7 @@ def command(
         + ("; ".join(says["scan"]["findings"]) or "nothing dangerous")
     )
     print(
-        f"licence   commercial use {use}; {duties} {'duty' if duties == 1 else 'duties'}, "
+        f"licence   commercial use {use}; {counted(duties, 'duty', 'duties')}, "
         f"{counted(len(owed['conflicts']), 'conflict')}, {len(owed['unknown'])} not known"
     )
     for text in (*owed["conflicts"], *owed["unknown"]):

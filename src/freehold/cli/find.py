@@ -71,8 +71,7 @@ def command(
     settings.go_quiet(online=bool(hub))
     if sort not in find.SORTS or (format and format not in find.FORMATS) or licence not in POLICIES:
         raise UsageError(
-            f"unknown value among --sort {sort}, --format {format or 'gguf'}, --licence {licence} is not "
-            "known",
+            f"--sort {sort}, --format {format or 'gguf'} or --licence {licence} has an unknown value",
             f"--sort is one of {', '.join(find.SORTS)}; --format gguf or safetensors; --licence any, "
             "commercial or unrestricted",
         )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from freehold.cli.output import Json, counted, print_json
+from freehold.cli.output import Json, print_json
+from freehold.core.wording import counted
 
 NAME = "gc"
 NEEDS_ARGUMENTS = False

@@ -10,6 +10,7 @@ import typer
 
 from freehold.cli.listening import AllowHost, Connections, ConnectionsEach, limits, site
 from freehold.cli.output import Json, print_json, print_secret, print_table, say
+from freehold.core.wording import counted
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -27,7 +28,7 @@ app.add_typer(token, name="token")
 def serve(
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8600,
     host: Annotated[
-        str, typer.Option(help="Address to listen on; any other than this machine's needs a token first.")
+        str, typer.Option(help="Address to listen on; one that other machines can reach needs a token first.")
     ] = "127.0.0.1",
     refuse_unsafe: Annotated[
         bool,
@@ -215,4 +216,4 @@ def gc(json: Json = False) -> None:
     if json:
         print_json({"files": count, "bytes": freed})
     else:
-        print(f"removed {count} file{'' if count == 1 else 's'}, {freed / 1e6:.1f} MB")
+        print(f"removed {counted(count, 'file')}, {freed / 1e6:.1f} MB")

@@ -28,17 +28,20 @@ def create(
         typer.Option(help="Model that the key may use; may be repeated. All models if left out."),
     ] = None,
     days: Annotated[float, typer.Option(help="Days until the key expires; 0: never.", min=0)] = 0.0,
-    requests: Annotated[int, typer.Option(help="Most requests a minute; 0: no limit.", min=0)] = 0,
-    tokens: Annotated[
-        int, typer.Option(help="Most tokens a minute, of prompts and answers; 0: no limit.", min=0)
+    requests: Annotated[
+        int, typer.Option(help="Maximum number of requests per minute; 0: no limit.", min=0)
     ] = 0,
-    concurrent: Annotated[int, typer.Option(help="Most requests at the same time; 0: no limit.", min=0)] = 0,
+    tokens: Annotated[
+        int,
+        typer.Option(help="Maximum number of tokens per minute, of prompts and answers; 0: no limit.", min=0),
+    ] = 0,
+    concurrent: Annotated[
+        int, typer.Option(help="Maximum number of requests at the same time; 0: no limit.", min=0)
+    ] = 0,
     priority: Annotated[
         int, typer.Option(help="Waiting requests of keys with a higher number go first.")
     ] = 0,
-    group: Annotated[
-        str, typer.Option(help="Group of keys that may reuse what was computed of each other's prompts.")
-    ] = "",
+    group: Annotated[str, typer.Option(help="Group of keys that may share computed prompts.")] = "",
     json: Json = False,
 ) -> None:
     """Create a key and show it once. As soon as there is a key, the server answers only requests with a key.

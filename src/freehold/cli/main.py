@@ -177,7 +177,7 @@ def _explain(error: Exception) -> int:
     if known is not None:
         fail(known.message, known.remedy)
         return known.exit_code
-    fail(f"Freehold has a fault: {type(error).__name__}: {error}", _report(error))
+    fail(f"this is an error in Freehold: {type(error).__name__}: {error}", _report(error))
     return 1
 
 

@@ -11,6 +11,7 @@ import typer
 
 from freehold.cli.output import Json, print_json, print_table, say
 from freehold.cli.permission import Override
+from freehold.core.wording import counted
 
 if TYPE_CHECKING:
     from freehold.hub.client import Address
@@ -164,7 +165,7 @@ class _Updates:
                 }
             )
             return
-        files = f"{result.files} file{'' if result.files == 1 else 's'} fetched"
+        files = f"{counted(result.files, 'file')} fetched"
         megabytes = f"{result.fetched / 1e6:,.1f} of {result.held / 1e6:,.1f} MB"
         what = f"{files}, {megabytes}" if result.changed else "up to date"
         print(f"{copy.kind}s/{copy.name} is at {copy.commit[:12]} of {copy.source}: {what}", flush=True)

@@ -63,11 +63,6 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         print(f"{bold}{text}{plain}" if index == 0 else text, file=terminal.raw(sys.stdout))
 
 
-def counted(count: int, noun: str) -> str:
-    """A count with its noun: ``1 file``, ``2 files``."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
 def say(text: str) -> None:
     """A remark for people, on standard error."""
     print(terminal.shown(text), file=sys.stderr, flush=True)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from freehold.cli.output import counted, say
+from freehold.cli.output import say
+from freehold.core.wording import counted
 
 if TYPE_CHECKING:
     from freehold.data.examples import Dataset, RowOptions

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from freehold.cli.output import Json, counted, print_json
+from freehold.cli.output import Json, print_json
+from freehold.core.wording import counted
 
 NAME = "scan"
 

@@ -225,8 +225,7 @@ def command(
         host=host,
         port=port,
         ready=lambda address: _say_ready(all_names, address, json),
-        certificate=tls_certificate,
-        private_key=tls_key,
+        tls=(tls_certificate, tls_key) if tls_certificate and tls_key else None,
         override=override,
         say=say,
     )

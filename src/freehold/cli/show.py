@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from freehold.cli.output import Json, print_json
+from freehold.core.json_types import JsonObject
 
 if TYPE_CHECKING:
     from freehold.models.store import Model
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 NAME = "show"
 
 
-def describe(model: Model) -> dict[str, Any]:
+def describe(model: Model) -> JsonObject:
     """A model as JSON."""
     return {
         "name": model.name,
@@ -65,7 +66,7 @@ def command(
         )
     form = of_model(store, model)
     if form is not None:
-        print(f"  asked as it was measured: {form.sentence()}")
+        print(f"  answer form: {form.sentence()}")
         for role, text in form.shown:
             print(f"    {role}: {text}")
     for file, (digest, size) in model.manifest.items():

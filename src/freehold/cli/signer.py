@@ -33,7 +33,7 @@ def create(name: Annotated[str, typer.Argument(help="Name of the key.")], json: 
 
     key = Keyring().create(name)
     print_json(_key_json(key)) if json else print(
-        f"{key.name}  {key.id[:16]}\ngive to those who verify: {key.path}"
+        f"{key.name}  {key.id[:16]}\ngive this file to those who verify: {key.path}"
     )
 
 
@@ -81,7 +81,7 @@ def rotate(
     key = ring.rotate(name)
     succession = ring.folder / "succession" / f"{old.id}.json"
     print_json({**_key_json(key), "succession": str(succession)}) if json else print(
-        f"{key.name}  {key.id[:16]}\ngive to those who trust the old key: {succession}"
+        f"{key.name}  {key.id[:16]}\ngive this file to those who trust the old key: {succession}"
     )
 
 
@@ -106,7 +106,7 @@ def revoke(
     if json:
         print_json({"revocation": str(revocation)})
         return
-    print(f"revoked; give to those who trust the key: {revocation}")
+    print(f"revoked; give this file to those who trust the key: {revocation}")
     for successor in successors:
         print(
             f"others knew {successor.name} only through it: give them its own public file: {successor.path}"

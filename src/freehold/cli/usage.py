@@ -62,7 +62,7 @@ def command(
     ] = "openai:gpt-5-mini",
     json: Json = False,
 ) -> None:
-    """Show what each key has used of each model of 'freehold serve', and what an API would charge for it.
+    """Show how much each key has used each model of 'freehold serve', and what an API would charge for it.
 
     Example: freehold usage --days 30
     """

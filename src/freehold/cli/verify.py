@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from freehold.cli.output import Json, counted, print_json
+from freehold.cli.output import Json, print_json
+from freehold.core.json_types import JsonObject
+from freehold.core.wording import counted
 
 if TYPE_CHECKING:
     from freehold.models.store import Model, Store
@@ -133,7 +135,7 @@ def _certificates(store: Store, models: list[Model]) -> _Stored:
     return result
 
 
-def _certificate_json(checked: Checked) -> dict[str, Any]:
+def _certificate_json(checked: Checked) -> JsonObject:
     return {
         "issued": checked.says["issued"],
         "expires": checked.says["expires"],
@@ -156,7 +158,7 @@ def _unbound(checked: Checked) -> list[str]:
     ]
 
 
-def _as_json(models: list[Model], result: _Stored) -> dict[str, Any]:
+def _as_json(models: list[Model], result: _Stored) -> JsonObject:
     certified = [{"model": name, **_certificate_json(checked)} for name, checked in result.certified]
     return {
         "models": [model.name for model in models],
@@ -167,7 +169,7 @@ def _as_json(models: list[Model], result: _Stored) -> dict[str, Any]:
 
 
 def _print(models: list[Model], result: _Stored) -> None:
-    print(f"{len(models)} {'model is' if len(models) == 1 else 'models are'} as stored")
+    print(f"{counted(len(models), 'model is', 'models are')} as stored")
     for name, checked in result.certified:
         until = checked.says["expires"][:10]
         print(f"{name}: certificate valid until {until}, signed with {_who(checked)}")

@@ -101,16 +101,14 @@ def choose(name: str = "", known: Sequence[Device] | None = None) -> Device:
     name = name.strip().lower()
     kind, _, number = name.partition(":")
     if (name and kind not in (*KINDS, "auto")) or (number and not number.isdigit()):
-        raise UsageError(
-            f"--device {name}: there is no such kind of device", f"choose {', '.join(KINDS)} or cuda:1"
-        )
+        raise UsageError(f"--device {name}: unknown kind of device", f"choose {', '.join(KINDS)} or cuda:1")
     if not name or kind == "auto":
         best = max(known, key=lambda device: (-KINDS.index(device.kind), device.free_bytes))
         return _because(best, _why_auto(best, known))
     fitting = [device for device in known if device.where == name or (not number and device.kind == kind)]
     if not fitting:
         raise MissingPart(
-            f"--device {name}: {_absent(kind)}", f"here are: {', '.join(d.where for d in known)}"
+            f"--device {name}: {_absent(kind)}", f"available here: {', '.join(d.where for d in known)}"
         )
     return _because(max(fitting, key=lambda device: device.free_bytes), "as asked")
 

@@ -69,8 +69,8 @@ def client_of(endpoint: str) -> Callable[[], httpx2.Client]:
         log.debug("asking %s (%s)", request.url.host, request.method)
         if nearness(request.url.host) > nearest:
             raise PolicyDenied(
-                f"{endpoint} leads to {request.url.host}, which is nearer to this machine than that hub",
-                "ask the hub by its own address on this network, if both are yours",
+                f"{endpoint} leads to {request.url.host}, which is on a more private network than that hub",
+                "if both are yours, use the hub's address on this network",
             )
 
     def answered(response: httpx2.Response) -> None:
@@ -99,7 +99,7 @@ class _Limited(httpx2.SyncByteStream):
             count += len(block)
             if count > self._most:
                 raise DoesNotFit(
-                    f"{self._host} sends more than the {self._most:,} bytes that its answer should have",
+                    f"{self._host} sent more than the expected {self._most:,} bytes",
                     "tell the people who run that hub",
                 )
             yield block

@@ -53,8 +53,8 @@ def secret(variable: str, what: str) -> str:
     value = os.environ.get(variable, "") if variable else ""
     if variable and not value:
         raise UsageError(
-            f"the environment variable {variable} holds no {what}",
-            f"enter it where no history keeps it: read -rs {variable} && export {variable}",
+            f"the environment variable {variable} is not set, so there is no {what}",
+            f"set it without leaving it in the shell history: read -rs {variable} && export {variable}",
         )
     return value
 
@@ -66,8 +66,8 @@ def plain_address(address: str) -> str:
     server = address.partition("://")[2].partition("/")[0]
     if "@" in server:
         raise UsageError(
-            f"the address of {server.rpartition('@')[2]} holds a name or a password, which reports and "
-            "cards would show",
+            f"the address of {server.rpartition('@')[2]} contains a user name or a password, which "
+            "reports and cards would show",
             "leave it out of the address, and put the key into an environment variable",
         )
     return address
@@ -113,7 +113,7 @@ def home() -> Path:
     except (FileExistsError, NotADirectoryError):
         broken = path.is_symlink() and not path.exists()
         raise UsageError(
-            f"{path} {'is a link to nothing' if broken else 'is not a folder, or lies under a file'}",
+            f"{path} {'is a broken link' if broken else 'is not a folder, or lies under a file'}",
             "set FREEHOLD_HOME to a folder",
         ) from None
     return path

@@ -24,7 +24,7 @@ _DISK = (
 #: errno -> (kind, what is wrong with the file, what to do).
 _SYSTEM: dict[int, tuple[type[FreeholdError], str, str]] = {
     errno.ENOSPC: (DoesNotFit, "the disk that holds {} is full", atomic_files.FREE_SPACE),
-    errno.EDQUOT: (DoesNotFit, "your share of the disk that holds {} is used up", atomic_files.FREE_SPACE),
+    errno.EDQUOT: (DoesNotFit, "your quota on the disk that holds {} is used up", atomic_files.FREE_SPACE),
     errno.EFBIG: (
         DoesNotFit,
         "{} is larger than the file system or a limit allows",

@@ -90,7 +90,8 @@ def parse_share(text: str, option: str = "") -> float:
 
 
 def _parts(text: str) -> list[tuple[str, str]]:
-    """(number, unit in lower case) of each part, as of ``1h30m``; nothing for other texts. 0 needs no unit."""
+    """(number, unit in lower case) of each part, as of ``1h30m``; nothing for other texts. 0 needs no
+    unit."""
     if text.strip() == "0":
         return [("0", "s")]
     if _QUANTITY.sub("", text).strip():

@@ -98,16 +98,14 @@ class _Level:
 def _count(text: str) -> None:
     """Raises _Excess, YAMLError for a text that is not one document within the limits."""
     if len(text) > MOST_CHARACTERS:
-        raise ValueError(f"it has {len(text):,} characters, and {MOST_CHARACTERS:,} are read at most")
+        raise ValueError(f"it has {len(text):,} characters, and at most {MOST_CHARACTERS:,} are allowed")
     if _DIRECTIVE.search(text):
-        raise ValueError("a line begins with %, and directives are not read")
+        raise ValueError("a line begins with %, and directives are not allowed")
     levels, anchors = [_Level()], dict[str, _Size]()
     for event in yaml.parse(text, yaml.CSafeLoader):
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in anchors:
-                raise _Excess(
-                    f"the alias {event.anchor[:40]!r} names nothing that is complete before it", event
-                )
+                raise _Excess(f"the alias {event.anchor[:40]!r} has no complete anchor before it", event)
             _take(levels, event, anchors[event.anchor])
         elif isinstance(event, yaml.ScalarEvent):
             _check_tag(event)
@@ -148,4 +146,4 @@ def _take(levels: list[_Level], event: yaml.Event, size: _Size) -> None:
 
 def _check_tag(event: Any) -> None:
     if event.tag is not None and event.tag != "!" and event.tag not in _TAGS:
-        raise _Excess(f"the tag {event.tag[:60]!r} is not read", event)
+        raise _Excess(f"the tag {event.tag[:60]!r} is not allowed", event)

@@ -145,13 +145,11 @@ def inputs(options: CostOptions, api: RequestPrice, measured: Measured) -> list[
     return [
         *_machine(options, measured),
         *_person(options),
+        Input("API price relative to today's", rates, "other hours and announced prices, from genai-prices"),
+        Input("tokens per prompt", measured.prompt_tokens, measured.tokens_source),
+        Input("tokens per answer", measured.answer_tokens, measured.tokens_source),
         Input(
-            "API price beside today's", rates, "prices at other hours and announced ones, as in genai-prices"
-        ),
-        Input("tokens of a prompt", measured.prompt_tokens, measured.tokens_source),
-        Input("tokens of an answer", measured.answer_tokens, measured.tokens_source),
-        Input(
-            "requests a second",
+            "requests per second",
             measured.requests_per_second,
             f"measured, {measured.parallel} requests at once",
         ),
@@ -160,12 +158,12 @@ def inputs(options: CostOptions, api: RequestPrice, measured: Measured) -> list[
 
 def _machine(options: CostOptions, measured: Measured) -> list[Input]:
     if options.hardware_per_hour is not None:
-        return [Input("machine an hour, $", options.hardware_per_hour, "--hardware-per-hour")]
+        return [Input("machine per hour, $", options.hardware_per_hour, "--hardware-per-hour")]
     return [
         Input("price of the machine, $", options.hardware_price, "assumed, or set by --hardware-price"),
-        Input("years it is used", options.hardware_years, "assumed, or set by --hardware-years"),
+        Input("years of use", options.hardware_years, "assumed, or set by --hardware-years"),
         Input("electricity, $/kWh", options.kwh_price, "assumed, or set by --kwh-price"),
-        Input("power while it answers, W", measured.watts, measured.watts_source),
+        Input("power while answering, W", measured.watts, measured.watts_source),
     ]
 
 
@@ -173,34 +171,34 @@ def _person(options: CostOptions) -> list[Input]:
     if not options.person_hours_per_month.high:
         return []
     return [
-        Input("hours of a person a month", options.person_hours_per_month, "--person-hours-per-month"),
+        Input("hours of a person per month", options.person_hours_per_month, "--person-hours-per-month"),
         Input("a person's hour, $", options.person_hour_price, "assumed, or set by --person-hour-price"),
     ]
 
 
 def _own_per_month(values: Values) -> Any:
     """Dollars a month of machine, electricity and persons."""
-    if "machine an hour, $" in values:
-        hourly = values["machine an hour, $"]
+    if "machine per hour, $" in values:
+        hourly = values["machine per hour, $"]
     else:
-        spread = values["price of the machine, $"] / (values["years it is used"] * HOURS_PER_YEAR)
-        hourly = spread + values["power while it answers, W"] / 1000 * values["electricity, $/kWh"]
+        spread = values["price of the machine, $"] / (values["years of use"] * HOURS_PER_YEAR)
+        hourly = spread + values["power while answering, W"] / 1000 * values["electricity, $/kWh"]
     return hourly * HOURS_PER_MONTH + _person_per_month(values)
 
 
 def _person_per_month(values: Values) -> Any:
-    return values.get("hours of a person a month", 0.0) * values.get("a person's hour, $", 0.0)
+    return values.get("hours of a person per month", 0.0) * values.get("a person's hour, $", 0.0)
 
 
 def _api_per_request(values: Values, api: RequestPrice) -> Any:
     return (
-        api.at(values["tokens of a prompt"], values["tokens of an answer"])
-        * values["API price beside today's"]
+        api.at(values["tokens per prompt"], values["tokens per answer"])
+        * values["API price relative to today's"]
     )
 
 
 def _capacity(values: Values) -> Any:
-    return values["requests a second"] * 3600 * HOURS_PER_MONTH
+    return values["requests per second"] * 3600 * HOURS_PER_MONTH
 
 
 def _volume(values: Values, api: RequestPrice) -> float | None:

@@ -102,8 +102,8 @@ def _is_part(first: Sequence[str], second: Sequence[str]) -> bool:
         return False
     if len(short) >= _LONG:
         return LCSseq.similarity(short, long) >= _LONG_PART * len(short)
-    starts = (place for place in range(len(long) - len(short) + 1) if long[place] == short[0])
-    return any(long[place : place + len(short)] == short for place in starts)
+    starts = (start for start in range(len(long) - len(short) + 1) if long[start] == short[0])
+    return any(long[start : start + len(short)] == short for start in starts)
 
 
 def weight(word: str) -> float:

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from freehold.core.errors import BadData, UsageError
+from freehold.core.wording import counted
 from freehold.data.columns import Mapping, existing
 from freehold.data.names import words_of
 from freehold.data.nested import opened
@@ -83,10 +84,11 @@ def _group_of(row: Row, column: str) -> str:
 def group_notes(table: str, column: str, groups: Sequence[str]) -> list[str]:
     """Sentences on how many groups rows have, and how many rows are of none."""
     empty = sum(not group for group in groups)
-    number = len(set(groups) - {""})
-    notes = [f'{table}: {len(groups) - empty:,} rows belong to {number:,} groups by the column "{column}".']
+    known = counted(len(groups) - empty, "row belongs", "rows belong")
+    number = counted(len(set(groups) - {""}), "group")
+    notes = [f'{table}: {known} to {number} by the column "{column}".']
     if empty:
-        rows = "1 row has" if empty == 1 else f"{empty:,} rows have"
+        rows = counted(empty, "row has", "rows have")
         alone = "stands alone" if empty == 1 else "stand alone, each as a group of its own"
         notes.append(f'{table}: {rows} no value in the column "{column}" and {alone}.')
     return notes

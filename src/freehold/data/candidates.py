@@ -46,7 +46,7 @@ class Frames:
         keys = [sums]
         if _WITHOUT_ONE[0] <= size <= _WITHOUT_ONE[1]:
             words = np.stack([self._rows[number] for number in numbers])
-            keys += [sums - words[:, place] for place in range(size)]
+            keys += [sums - words[:, column] for column in range(size)]
             if _WITHOUT_TWO[0] <= size <= _WITHOUT_TWO[1]:
                 keys += [sums - words[:, a] - words[:, b] for a, b in combinations(range(size), 2)]
         return np.concatenate(keys), np.tile(numbers, len(keys))
@@ -76,9 +76,9 @@ def _runs(keys: np.ndarray, owners: np.ndarray) -> Iterator[np.ndarray]:
     )
     ends = np.concatenate([starts[1:], [len(keys)]])
     sizes = ends - starts
-    for place in np.argsort(sizes, kind="stable"):
-        if sizes[place] > 1:
-            yield owners[starts[place] : ends[place]]
+    for column in np.argsort(sizes, kind="stable"):
+        if sizes[column] > 1:
+            yield owners[starts[column] : ends[column]]
 
 
 def candidates(
@@ -159,8 +159,8 @@ def _grams(text: str) -> np.ndarray:
     letters = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32).astype(np.uint64)
     size = min(_GRAM, len(letters))
     grams = np.zeros(len(letters) - size + 1, dtype=np.uint64)
-    for place in range(size):
-        grams = grams * np.uint64(0x100000001B3) ^ letters[place : place + len(grams)]
+    for column in range(size):
+        grams = grams * np.uint64(0x100000001B3) ^ letters[column : column + len(grams)]
     return grams
 
 

@@ -45,7 +45,8 @@ def names_one(answer: Any, choices: Sequence[tuple[str, str]]) -> bool:
 
 
 def first_mark(answers: Sequence[Any]) -> str:
-    """What the answers of all rows count the choices from: "A", "a", "0" or "1"; "" where they do not count."""
+    """What the answers of all rows count the choices from: "A", "a", "0" or "1"; "" where they do not
+    count."""
     texts = [text_of(answer).strip() for answer in answers if not is_missing(answer)]
     if texts and all(text.isdecimal() for text in texts):
         return "0" if "0" in texts else "1"

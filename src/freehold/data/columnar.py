@@ -135,11 +135,11 @@ def _longest_shared(source: pa.NativeFile, chunk: Any) -> int:
 def _whole_number(data: bytes, at: int) -> tuple[int, int]:
     """(the zigzag number of variable length at a place, the place behind it); -1 where it is cut off."""
     value = shift = 0
-    for place in range(at, min(at + 5, len(data))):
-        value |= (data[place] & 0x7F) << shift
+    for position in range(at, min(at + 5, len(data))):
+        value |= (data[position] & 0x7F) << shift
         shift += 7
-        if data[place] < 0x80:
-            return (value >> 1) ^ -(value & 1), place + 1
+        if data[position] < 0x80:
+            return (value >> 1) ^ -(value & 1), position + 1
     return -1, len(data)
 
 
@@ -291,12 +291,12 @@ def _lengths(array: pa.Array) -> np.ndarray[Any, Any]:
 
 
 def _take(draft: Draft, number: int, fields: Fields) -> None:
-    place = f"{draft.name}, row {number}"
+    source = f"{draft.name}, row {number}"
     reason = unusable(fields)
     if reason:
-        draft.fault(place, reason)
+        draft.fault(source, reason)
     else:
-        draft.add(place, fields)
+        draft.add(source, fields)
 
 
 def _plainly(column: pa.Array) -> pa.Array:

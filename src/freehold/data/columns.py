@@ -90,9 +90,9 @@ def map_columns(
 def _guess_beside(group: str, table: Table, profiles: dict[str, Profile], ask: Ask | None) -> Plan:
     """The guess without the column of groups; with it where a part is only found there."""
     rest = {
-        column: one
-        for column, one in profiles.items()
-        if names.plain(column) != names.plain(group) or one.kind not in _GROUP_KINDS
+        column: profile
+        for column, profile in profiles.items()
+        if names.plain(column) != names.plain(group) or profile.kind not in _GROUP_KINDS
     }
     try:
         return guess(replace(table, columns=tuple(rest)), rest, ask)
@@ -167,7 +167,7 @@ def _completed(
     if (asks and answers) or ("rejected" in columns and answers):
         return {}
     used = {piece for column in columns.values() for piece in _apart(column, table.columns)}
-    rest = {name: one for name, one in profiles.items() if name not in used}
+    rest = {name: profile for name, profile in profiles.items() if name not in used}
     if answers:
         part = "text" if "label" in columns or "labels" in columns else "prompt"
         plan = guess(table, rest, ask, need="text")

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from freehold.core.errors import BadData
+from freehold.core.wording import counted
 from freehold.data.draft import Draft, check_columns, distinct_names, quoted
 from freehold.data.header import COMMON, has_header, made_up_names, no_header_note
 from freehold.data.values import without_unit
@@ -321,7 +322,7 @@ def _misfit(draft: Draft, record: Record) -> None:
     hint = "" if record.line == record.last else "; is a quote opened there and not closed?"
     width = len(draft.columns)
     count = len(record.fields)
-    reason = f"has {count} field{'s' if count > 1 else ''} but the header has {width}{hint}"
+    reason = f"has {counted(count, 'field')} but the header has {width}{hint}"
     draft.fault(f"{draft.name}, {where}", reason)
 
 

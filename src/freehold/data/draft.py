@@ -121,12 +121,12 @@ def distinct_names(names: list[str], draft: Draft) -> list[str]:
     if any(name != short for name, short in zip(names, trimmed, strict=True)):
         changed = [short for name, short in zip(names, trimmed, strict=True) if name != short]
         draft.notes.append(f"Spaces around column names are removed: {quoted(changed)}.")
-    given, taken, counts = frozenset(trimmed), set[str](), Counter[str]()
+    stated, taken, counts = frozenset(trimmed), set[str](), Counter[str]()
     final: list[str] = []
     for number, name in enumerate(trimmed, 1):
         name = name or f"column_{number}"
         unique, counts[name] = name, max(counts[name], 1)
-        while unique in taken or (unique != name and unique in given):
+        while unique in taken or (unique != name and unique in stated):
             counts[name] += 1
             unique = f"{name}_{counts[name]}"
         taken.add(unique)

@@ -123,20 +123,20 @@ def _kept_words(words: tuple[str, ...], lines: list[list[str]], keep: np.ndarray
     """The words of a row that are in a pair that is kept; all of them where none is."""
     if keep.all():
         return words
-    kept: list[str] = []
+    kept_words: list[str] = []
     at = 0
     for line in lines:
         pairs = keep[at : at + max(len(line) - 1, min(len(line), 1))]
         at += len(pairs)
         if len(line) == 1:
-            kept += line if pairs[0] else []
+            kept_words += line if pairs[0] else []
             continue
-        kept += [
+        kept_words += [
             word
-            for place, word in enumerate(line)
-            if (place and pairs[place - 1]) or (place < len(pairs) and pairs[place])
+            for position, word in enumerate(line)
+            if (position and pairs[position - 1]) or (position < len(pairs) and pairs[position])
         ]
-    return tuple(kept) or words
+    return tuple(kept_words) or words
 
 
 def similar_pairs(
@@ -225,11 +225,11 @@ def _labels(answers: Sequence[str] | None) -> list[str]:
 
 def _kinds(rows: Rows, labels: Sequence[str]) -> list[_Kind]:
     by_whole: dict[tuple[str, ...], _Kind] = {}
-    for index, (own, whole) in enumerate(zip(rows.own, rows.wholes, strict=True)):
+    for index, (words, whole) in enumerate(zip(rows.own, rows.wholes, strict=True)):
         if whole:
             kind = by_whole.get(whole)
             if kind is None:
-                kind = by_whole[whole] = _Kind(own, whole, [], set(), rows.lines[index], rows.names[index])
+                kind = by_whole[whole] = _Kind(words, whole, [], set(), rows.lines[index], rows.names[index])
             kind.members.append(index)
             if labels:
                 kind.labels.add(labels[index])
@@ -254,8 +254,8 @@ class _Judge:
     def alike(self, first: int, second: int) -> float:
         """The likeness of two kinds; 0 where it is below :data:`SIMILAR`."""
         a, b = self._kinds[first], self._kinds[second]
-        one, other = self._numbers[first], self._numbers[second]
-        if one != other and one - other and other - one and len(a.own) < 60:
+        numbers, other = self._numbers[first], self._numbers[second]
+        if numbers != other and numbers - other and other - numbers and len(a.own) < 60:
             return 0.0
         few = min(len(self._content[first]), len(self._content[second]))
         least = few / 2 - 1 if few < _MANY_WORDS else few * _MANY_SHARED
@@ -308,13 +308,13 @@ def _star(members: list[int], boundary: int | None) -> Iterator[tuple[int, int]]
         yield from ((first, other) for other in members if other >= boundary)
 
 
-def _across(one: list[int], other: list[int], boundary: int | None) -> Iterator[tuple[int, int]]:
+def _across(first: list[int], other: list[int], boundary: int | None) -> Iterator[tuple[int, int]]:
     """Pairs between two kinds of rows: their first ones, or each behind the boundary with the first before
     it.
     """
     if boundary is None:
-        yield (min(one[0], other[0]), max(one[0], other[0]))
+        yield (min(first[0], other[0]), max(first[0], other[0]))
         return
-    for known, tested in ((one, other), (other, one)):
+    for known, tested in ((first, other), (other, first)):
         if known[0] < boundary:
             yield from ((known[0], index) for index in tested if index >= boundary)

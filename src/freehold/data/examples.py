@@ -14,6 +14,7 @@ from pathlib import Path
 
 from freehold.core.atomic_files import digest_of
 from freehold.core.errors import BadData, UsageError
+from freehold.core.wording import agreeing
 from freehold.data import labels as forms
 from freehold.data.belonging import group_notes, groups_of, suggested
 from freehold.data.columns import Mapping, map_columns, parse_columns
@@ -205,15 +206,15 @@ def _mapped(tables: Dict[str, Table], options: RowOptions) -> tuple[Dict[str, Ta
     """The tables and their mappings; columns of objects are opened where a part is only found inside them."""
     filled = {part: table for part, table in tables.items() if table.rows}
     known = {column for table in filled.values() for column in table.columns}
-    given = {piece for column in (options.columns or {}).values() for piece in (column, *column.split("+"))}
+    named = {piece for column in (options.columns or {}).values() for piece in (column, *column.split("+"))}
     try:
         return tables, _mappings(filled, options)
     except BadData as error:
-        if not (given - known if options.columns else isinstance(error, NoColumn)):
+        if not (named - known if options.columns else isinstance(error, NoColumn)):
             raise
         inside = {part: opened(table) for part, table in filled.items()}
         gained = {column for table in inside.values() for column in table.columns} - known
-        if not gained or (given and not given & gained):
+        if not gained or (named and not named & gained):
             raise
         return {**tables, **inside}, _mappings(inside, options)
 
@@ -262,23 +263,23 @@ def _fits(mapping: Mapping, table: Table) -> bool:
 def _dataset(table: Table, mapping: Mapping, reading: Reading, options: RowOptions) -> Dataset:
     tally: Counter[str] = Counter()
     faults = list(table.faults)
-    kept: list[tuple[Row, Shaped]] = []
+    usable: list[tuple[Row, Shaped]] = []
     for row in table.rows:
         try:
             result = shaped(Cells(row, mapping, reading, tally))
             if result is not None:
-                kept.append((row, _clean(result, tally)))
+                usable.append((row, _clean(result, tally)))
         except RowFault as fault:
             faults.append(_fault(row, fault))
-    _judge(table, faults, len(kept), options.on_bad_row)
-    mapping, kept = _with_references(mapping, kept)
-    ids, renamed = _ids(table, mapping, [row for row, _ in kept])
+    _judge(table, faults, len(usable), options.on_bad_row)
+    mapping, usable = _with_references(mapping, usable)
+    ids, renamed = _ids(table, mapping, [row for row, _ in usable])
     mapping, belongs, grouped = _grouped(table, mapping, options.group)
     examples = tuple(
-        Example(name, one.messages, one.reference, belongs.get(id(row), ""))
-        for name, (row, one) in zip(ids, kept, strict=True)
+        Example(name, shaped_row.messages, shaped_row.reference, belongs.get(id(row), ""))
+        for name, (row, shaped_row) in zip(ids, usable, strict=True)
     )
-    notes = [NOTES[key].format(n=count) for key, count in tally.items() if count]
+    notes = [agreeing(NOTES[key], count) for key, count in tally.items() if count]
     if faults:
         listed = "; ".join(map(str, faults[:_FEW_FAULTS])) + ("; ..." if faults[_FEW_FAULTS:] else "")
         notes.append(f"{len(faults)} of {len(table.rows) + len(table.faults)} rows are left out: {listed}")
@@ -329,45 +330,48 @@ def _judge(table: Table, faults: Sequence[Fault], good: int, on_bad_row: str) ->
     )
 
 
-def _clean(one: Shaped, tally: Counter[str]) -> Shaped:
+def _clean(row: Shaped, tally: Counter[str]) -> Shaped:
     """Without control characters. Raises RowFault for half characters, which no file and no tokenizer can
     carry.
     """
-    texts = [content for _, content in one.messages] + list(one.reference.values())
+    texts = [content for _, content in row.messages] + list(row.reference.values())
     if any(map(has_half_characters, texts)):
         raise RowFault("", "the text contains half of a character (a lone surrogate)")
     if all(without_control(text) == text for text in texts):
-        return one
+        return row
     tally["control"] += 1
-    messages = tuple((role, without_control(content)) for role, content in one.messages)
-    return Shaped(messages, {key: without_control(value) for key, value in one.reference.items()})
+    messages = tuple((role, without_control(content)) for role, content in row.messages)
+    return Shaped(messages, {key: without_control(value) for key, value in row.reference.items()})
 
 
 def _with_references(
-    mapping: Mapping, kept: list[tuple[Row, Shaped]]
+    mapping: Mapping, pairs: list[tuple[Row, Shaped]]
 ) -> tuple[Mapping, list[tuple[Row, Shaped]]]:
     """Columns beside a chat that repeat its answer (label, labels) or end it (answer): metrics compare with
     them.
     """
     if mapping.shape != "messages" or not mapping.guessed:
-        return mapping, kept
+        return mapping, pairs
     for part in ("label", "labels", "answer"):
-        if part in mapping.unused and all(_agrees(part, row, one) for row, one in kept):
-            kept = [
-                (row, replace(one, reference={**one.reference, part: text_of(row.fields[part])}))
-                for row, one in kept
+        if part in mapping.unused and all(_agrees(part, row, shaped_row) for row, shaped_row in pairs):
+            pairs = [
+                (
+                    row,
+                    replace(shaped_row, reference={**shaped_row.reference, part: text_of(row.fields[part])}),
+                )
+                for row, shaped_row in pairs
             ]
             columns = {**mapping.columns, part: part}
             unused = tuple(column for column in mapping.unused if column != part)
             mapping = replace(mapping, columns=columns, unused=unused, parts={**mapping.parts, part: (part,)})
-    return mapping, kept
+    return mapping, pairs
 
 
-def _agrees(part: str, row: Row, one: Shaped) -> bool:
+def _agrees(part: str, row: Row, shaped_row: Shaped) -> bool:
     value = row.fields.get(part)
     if is_missing(value) or not isinstance(value, str | int | float | list):
         return False
-    answer, text = one.messages[-1][1].strip(), text_of(value).strip()
+    answer, text = shaped_row.messages[-1][1].strip(), text_of(value).strip()
     if part == "labels":
         listed = json_value(text) if text.startswith("[") else []
         return all(isinstance(label, str) for label in listed) and answer in (
@@ -382,10 +386,10 @@ def _ids(table: Table, mapping: Mapping, rows: Sequence[Row]) -> tuple[list[str]
     stem = Path(table.name).name.split(".")[0] or "row"
     column = mapping.parts.get("id", ("",))[0]
     position = {id(row): number for number, row in enumerate(table.rows, 1)}
-    given = [row.fields.get(column) if column else None for row in rows]
+    stated = [row.fields.get(column) if column else None for row in rows]
     names = [
         f"{stem}-{position[id(row)]}" if is_missing(value) else text_of(value)
-        for row, value in zip(rows, given, strict=True)
+        for row, value in zip(rows, stated, strict=True)
     ]
     counts, taken, unique = Counter(names), set(names), list[str]()
     seen: Counter[str] = Counter()
@@ -412,7 +416,7 @@ def _ids(table: Table, mapping: Mapping, rows: Sequence[Row]) -> tuple[list[str]
 
 def _unfenced(read: dict[str, Dataset]) -> dict[str, Dataset]:
     """JSON answers without the fence of a code block, where all answers are JSON."""
-    texts = [json_text(example.answer) for one in read.values() for example in one.examples]
+    texts = [json_text(example.answer) for dataset in read.values() for example in dataset.examples]
     if not all(texts) or not any(text and text[1] for text in texts):
         return read
 
@@ -427,17 +431,17 @@ def _unfenced(read: dict[str, Dataset]) -> dict[str, Dataset]:
     note = "The answers are JSON in a fenced code block: the fences are removed."
     return {
         part: replace(
-            one,
-            examples=tuple(map(plain, one.examples)),
-            notes=(*one.notes, note) if part == "train" else one.notes,
+            dataset,
+            examples=tuple(map(plain, dataset.examples)),
+            notes=(*dataset.notes, note) if part == "train" else dataset.notes,
         )
-        for part, one in read.items()
+        for part, dataset in read.items()
     }
 
 
 def _with_labels(read: dict[str, Dataset], merge: bool) -> dict[str, Dataset]:
     """Reports labels that are written in several forms, and reads them as one where asked to."""
-    examples = [example for one in read.values() for example in one.examples]
+    examples = [example for dataset in read.values() for example in dataset.examples]
     counts = Counter(label for example in examples for label in _labels(example))
     if not _closed(examples, counts):
         return read
@@ -453,8 +457,8 @@ def _with_labels(read: dict[str, Dataset], merge: bool) -> dict[str, Dataset]:
         change |= forms.merging(label for label, count in counts.items() for _ in range(count))
     if change:
         read = {
-            part: replace(one, examples=tuple(_relabelled(e, change) for e in one.examples))
-            for part, one in read.items()
+            part: replace(dataset, examples=tuple(_relabelled(e, change) for e in dataset.examples))
+            for part, dataset in read.items()
         }
     first = next(iter(read))
     return {**read, first: replace(read[first], notes=(*read[first].notes, *notes))}

@@ -70,25 +70,25 @@ class _Guesser:
         comes last.
         """
         fitting = []
-        for column, one in self.profiles.items():
+        for column, profile in self.profiles.items():
             fit = rank(column, tiers, whole=whole)
-            if fit is not None and one.kind != _NO_ROWS and accept(one, fit):
-                constant = one.kind == "constant" or (one.distinct == 1 and one.rows >= 3)
+            if fit is not None and profile.kind != _NO_ROWS and accept(profile, fit):
+                constant = profile.kind == "constant" or (profile.distinct == 1 and profile.rows >= 3)
                 fitting.append((Fit(constant, fit.word == 2, fit), column))
         return sorted(fitting, key=lambda pair: pair[0])
 
     def first(self, tiers: Tiers, kinds: Iterable[str] = (), *, whole: bool = True) -> str | None:
         """The best column of a part, of one of some kinds."""
         allowed = tuple(kinds)
-        fitting = self.ranked(tiers, lambda one, _: not allowed or one.kind in allowed, whole=whole)
+        fitting = self.ranked(tiers, lambda profile, _: not allowed or profile.kind in allowed, whole=whole)
         return fitting[0][1] if fitting else None
 
     def texts(self, without: set[str]) -> list[tuple[Fit, str]]:
         """Columns that may hold what is to be classified or answered."""
 
-        def accept(one: Profile, fit: Rank) -> bool:
+        def accept(profile: Profile, fit: Rank) -> bool:
             kinds = _TEXTS if fit.word == 0 or (fit.word == 1 and fit.tier < 2) else ("text",)
-            return one.column not in without and one.kind in kinds
+            return profile.column not in without and profile.kind in kinds
 
         fitting = self.ranked(names.TEXT, accept)
         plain = [pair for pair in fitting if self.profiles[pair[1]].kind == "text"]
@@ -102,17 +102,17 @@ class _Guesser:
     def completions(self, without: set[str]) -> list[tuple[Fit, str]]:
         """Columns that may hold a written answer."""
 
-        def accept(one: Profile, fit: Rank) -> bool:
+        def accept(profile: Profile, fit: Rank) -> bool:
             if (
-                one.column in without
+                profile.column in without
                 or fit.word > 1
-                or (fit.word == 1 and one.kind in ("id", "date", "number"))
+                or (fit.word == 1 and profile.kind in ("id", "date", "number"))
             ):
                 return False
-            if self.is_verdict(one.column):
+            if self.is_verdict(profile.column):
                 return False
-            is_label = one.column in (column for _, column in self.labels(set()))
-            return not (fit.tier == 2 and is_label and one.kind != "text")
+            is_label = profile.column in (column for _, column in self.labels(set()))
+            return not (fit.tier == 2 and is_label and profile.kind != "text")
 
         return self.ranked(names.COMPLETION, accept)
 
@@ -129,7 +129,7 @@ class _Guesser:
                 self.extras(plan)
                 plan.notes[:0] = self.notes
                 return plan
-        texts = [column for column, one in self.profiles.items() if one.kind == "text"]
+        texts = [column for column, profile in self.profiles.items() if profile.kind == "text"]
         line = f"prompt={texts[0]},completion={texts[1]}" if len(texts) == 2 else "text=COLUMN,label=COLUMN"
         raise self.unknown("the answers", line)
 
@@ -146,7 +146,7 @@ class _Guesser:
         )
 
     def chat(self) -> Plan | None:
-        chats = [column for column, one in self.profiles.items() if one.kind == "messages"]
+        chats = [column for column, profile in self.profiles.items() if profile.kind == "messages"]
         named = [column for column in chats if rank(column, names.MESSAGES)]
         prompt = next((column for column in chats if rank(column, names.PROMPT, whole=True)), None)
         completion = self.first(names.COMPLETION)
@@ -197,8 +197,8 @@ class _Guesser:
             answer = next((name for name in self.choice_answers(columns)), None)
             if answer:
                 used = {answer, *columns}
-                asked = self.ranked(names.PROMPT, lambda one, _: one.kind in _TEXTS, whole=True)
-                question = next((name for _, name in asked if name not in used), None)
+                questions = self.ranked(names.PROMPT, lambda profile, _: profile.kind in _TEXTS, whole=True)
+                question = next((name for _, name in questions if name not in used), None)
                 question = question or self.text(answer, used, "prompt", "completion")
                 plan = {"prompt": question, "choices": "+".join(columns), "completion": answer}
                 return Plan(self.with_context(plan), "prompt")
@@ -207,7 +207,8 @@ class _Guesser:
     def choices(self) -> list[list[str]]:
         """Columns that may hold the choices: one of lists, or one for each choice."""
         lists = [
-            [name] for _, name in self.ranked(names.CHOICES, lambda one, _: one.kind in ("list", "object"))
+            [name]
+            for _, name in self.ranked(names.CHOICES, lambda profile, _: profile.kind in ("list", "object"))
         ]
         for series in names.CHOICE_COLUMNS:
             plain = {names.plain(name): name for name in self.profiles}
@@ -218,7 +219,7 @@ class _Guesser:
 
     def choice_answers(self, columns: Sequence[str]) -> list[str]:
         """Columns of which nearly every value names one of the choices, best first."""
-        fitting = self.ranked(names.CHOICE, lambda one, _: one.column not in columns, whole=True)
+        fitting = self.ranked(names.CHOICE, lambda profile, _: profile.column not in columns, whole=True)
         rows = self.table.rows[:200]
         named = [
             (sum(names_one(row.fields.get(name), self.listed(row, columns)) for row in rows), name)
@@ -246,8 +247,8 @@ class _Guesser:
         about = self.first(names.INPUT, (*_TEXTS, "constant", "object", "list")) or next(
             (
                 column
-                for column, one in self.profiles.items()
-                if one.kind == "empty" and rank(column, names.INPUT, whole=True)
+                for column, profile in self.profiles.items()
+                if profile.kind == "empty" and rank(column, names.INPUT, whole=True)
             ),
             None,
         )
@@ -274,9 +275,9 @@ class _Guesser:
         labels = self.labels({completion})
         prompts = self.ranked(
             names.PROMPT,
-            lambda one, fit: (
-                one.column != completion
-                and (one.kind in _TEXTS or (fit.word == 0 and one.kind in ("object", "list")))
+            lambda profile, fit: (
+                profile.column != completion
+                and (profile.kind in _TEXTS or (fit.word == 0 and profile.kind in ("object", "list")))
             ),
         )
         if prompts and (prompts[0][0].rank.tier < 2 or not labels or prompts[0][0].rank.word == 0):
@@ -305,8 +306,8 @@ class _Guesser:
         """
         columns = [
             column
-            for column, one in self.profiles.items()
-            if one.kind == "object" and names.plain(column) not in names.BESIDE
+            for column, profile in self.profiles.items()
+            if profile.kind == "object" and names.plain(column) not in names.BESIDE
         ]
         return columns if len(columns) == 1 and not self.labels(set()) else []
 
@@ -330,8 +331,8 @@ class _Guesser:
         label = self.label()
         if label is None:
             return None
-        one = self.profiles[label]
-        if one.kind == "text" and one.words > MOST_LABEL_WORDS:
+        profile = self.profiles[label]
+        if profile.kind == "text" and profile.words > MOST_LABEL_WORDS:
             self.notes.append(f'"{label}" holds texts, not labels: they are read as written answers.')
             return Plan(
                 {"prompt": self.text(label, {label}, "prompt", "completion"), "completion": label}, "prompt"
@@ -346,9 +347,9 @@ class _Guesser:
         if rank(columns["text"], _QUESTION, whole=True):
             columns = self.with_context(columns)
         pieces = columns["text"].split("+")
-        asked = self.first(names.PROMPT[:2], ("text",))
-        if len(pieces) == 2 and names.is_pair(*pieces) and asked and asked not in (*pieces, label):
-            columns = {"context": asked, **columns}
+        question = self.first(names.PROMPT[:2], ("text",))
+        if len(pieces) == 2 and names.is_pair(*pieces) and question and question not in (*pieces, label):
+            columns = {"context": question, **columns}
         verdict = next((name for name in self.profiles if names.plain(name) in _VERDICT_NAMES), None)
         if verdict and verdict not in columns.values() and self.is_verdict(verdict):
             columns["good"] = verdict
@@ -373,7 +374,7 @@ class _Guesser:
             return self.in_words(
                 self.doubt("the label", self.equal_labels(named), lambda name: self.line(name, ""))
             )
-        repeating = [column for column, one in self.profiles.items() if repeats_as_label(one)]
+        repeating = [column for column, profile in self.profiles.items() if repeats_as_label(profile)]
         if not repeating:
             return None
         return self.doubt("the label", repeating, lambda name: self.line(name, ""))
@@ -394,9 +395,9 @@ class _Guesser:
                 return column
         return label
 
-    def same(self, one: str, other: str) -> bool:
+    def same(self, profile: str, other: str) -> bool:
         """Whether two columns hold the same labels in other words."""
-        pairs = {(str(row.fields.get(one)), str(row.fields.get(other))) for row in self.table.rows}
+        pairs = {(str(row.fields.get(profile)), str(row.fields.get(other))) for row in self.table.rows}
         return len({a for a, _ in pairs}) == len({b for _, b in pairs}) == len(pairs) > 1
 
     def text(self, answer: str, without: set[str], part: str = "text", answer_part: str = "label") -> str:
@@ -426,8 +427,12 @@ class _Guesser:
     def subjects(self, without: set[str]) -> list[tuple[Fit, str]]:
         """Columns that hold the short line before a text."""
 
-        def accept(one: Profile, fit: Rank) -> bool:
-            return one.column not in without and one.kind in _TEXTS and (fit.tier == 0 or one.words >= 1.5)
+        def accept(profile: Profile, fit: Rank) -> bool:
+            return (
+                profile.column not in without
+                and profile.kind in _TEXTS
+                and (fit.tier == 0 or profile.words >= 1.5)
+            )
 
         fitting = self.ranked(names.SUBJECT, accept)
         fitting.sort(key=lambda pair: self.profiles[pair[1]].kind != "text")
@@ -438,14 +443,18 @@ class _Guesser:
     def pair(self, without: set[str]) -> tuple[str, str] | None:
         """Two columns that are the two texts of a pair."""
         texts = [
-            column for column, one in self.profiles.items() if one.kind in _TEXTS and column not in without
+            column
+            for column, profile in self.profiles.items()
+            if profile.kind in _TEXTS and column not in without
         ]
         return next(((a, b) for a in texts for b in texts if a != b and names.is_pair(a, b)), None)
 
     def only_text(self, without: set[str]) -> list[str]:
         """The only column of texts, be they single words."""
         texts = [
-            column for column, one in self.profiles.items() if one.kind == "text" and column not in without
+            column
+            for column, profile in self.profiles.items()
+            if profile.kind == "text" and column not in without
         ]
         return texts if len(texts) == 1 else []
 
@@ -453,9 +462,9 @@ class _Guesser:
         """Columns that hold texts of some words, whatever they are called."""
         return [
             column
-            for column, one in self.profiles.items()
-            if one.kind == "text"
-            and one.words >= 3
+            for column, profile in self.profiles.items()
+            if profile.kind == "text"
+            and profile.words >= 3
             and column not in without
             and not rank(column, names.COMPLETION, whole=True)
         ]
@@ -467,7 +476,7 @@ class _Guesser:
             (
                 pair[1]
                 for pair in self.ranked(
-                    names.CONTEXT, lambda one, _: one.kind in (*_TEXTS, "list"), whole=True
+                    names.CONTEXT, lambda profile, _: profile.kind in (*_TEXTS, "list"), whole=True
                 )
                 if pair[1] not in used
             ),
@@ -482,16 +491,16 @@ class _Guesser:
         column = self.first(names.GOOD, ("boolean", "number", "label"))
         if column is None or column in columns.values():
             return Plan(columns, "prompt")
-        one = self.profiles[column]
-        if one.kind == "boolean":
+        profile = self.profiles[column]
+        if profile.kind == "boolean":
             return Plan({**columns, "good": column}, "kto")
-        words = {names.plain(sample) for sample in one.samples}
-        if one.distinct > 2 or not words <= _GOOD_WORDS:
+        words = {names.plain(sample) for sample in profile.samples}
+        if profile.distinct > 2 or not words <= _GOOD_WORDS:
             return Plan(columns, "prompt")
         parts = ",".join(f"{part}={name}" for part, name in columns.items())
         raise BadData(
             f'{self.table.name}: it is unclear whether the column "{column}", with '
-            f"{' and '.join(one.samples)}, "
+            f"{' and '.join(profile.samples)}, "
             "marks bad answers",
             f"to leave out bad answers, pass --columns {parts},good={column}; to learn from all rows, pass "
             f"--columns {parts}",
@@ -527,15 +536,18 @@ class _Guesser:
     def identity(self, used: set[str]) -> str | None:
         """The column that names a row: called id, or an id by name and values."""
         for pair in self.ranked(
-            names.ID, lambda one, fit: fit.word == 0 and one.kind in ("id", "text", "label", "number")
+            names.ID, lambda profile, fit: fit.word == 0 and profile.kind in ("id", "text", "label", "number")
         ):
             if pair[1] not in used:
                 return pair[1]
         return next(
             (
                 name
-                for name, one in self.profiles.items()
-                if one.kind == "id" and called_id(name) and one.distinct == one.rows and name not in used
+                for name, profile in self.profiles.items()
+                if profile.kind == "id"
+                and called_id(name)
+                and profile.distinct == profile.rows
+                and name not in used
             ),
             None,
         )

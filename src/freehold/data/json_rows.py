@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from freehold.core.errors import BadData
+from freehold.core.wording import counted
 from freehold.data.draft import DEEPEST, Draft, depth, quoted, unusable
 from freehold.data.table import Fields
 
@@ -87,17 +88,18 @@ class _Rows:
         notes = self.draft.notes
         if self._repeats:
             notes.append(
-                f"In {len(self._repeats)} rows a key appears twice (first in {self._repeats[0]}); "
+                f"In {counted(len(self._repeats), 'row')} a key appears twice (first in {self._repeats[0]}); "
                 "the last value is used."
             )
         if self._missing:
             notes.append(
-                f"{len(self._missing)} rows contain NaN or Infinity, which JSON does not allow (first in "
-                f"{self._missing[0]}); they are read as missing."
+                f"{counted(len(self._missing), 'row contains', 'rows contain')} NaN or Infinity, which JSON "
+                f"does not allow (first in {self._missing[0]}); they are read as missing."
             )
         if self._bare:
             notes.append(
-                f'{self._bare} rows are lists of messages; the column for them is called "messages".'
+                f"{counted(self._bare, 'row is a list', 'rows are lists')} of messages; "
+                'the column for them is called "messages".'
             )
         return self.draft
 
@@ -152,12 +154,12 @@ def _lines(text: str, most: int = 0) -> Iterator[tuple[int, str]]:
     """(line number, line) of lines that are not empty. JSON texts hold no bare line ends, so these always end
     a line.
     """
-    start, number, given = 0, 1, 0
+    start, number, count = 0, 1, 0
     for end in _LINE_END.finditer(text):
         if text[start : end.start()].strip():
             yield number, text[start : end.start()]
-            given += 1
-            if given == most:
+            count += 1
+            if count == most:
                 return
         start, number = end.end(), number + 1
     if text[start:].strip():
@@ -199,7 +201,7 @@ def _read_lines(name: str, text: str) -> Draft:
         else:
             rows.add(f"{name}, line {number}", value, line)
     if commas:
-        rows.draft.notes.append(f"{commas} lines end in a comma, which is ignored.")
+        rows.draft.notes.append(f"{counted(commas, 'line ends', 'lines end')} in a comma, which is ignored.")
     draft = rows.finish()
     _check_named(name, draft)
     return draft

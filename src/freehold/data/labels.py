@@ -98,10 +98,10 @@ def read_labels(path: Path) -> tuple[str, ...]:
         labels = _listed(path, text)
     else:
         labels = [line.strip() for line in text.splitlines()]
-    kept = tuple(dict.fromkeys(label for label in labels if not is_missing(label)))
-    if not kept:
+    known = tuple(dict.fromkeys(label for label in labels if not is_missing(label)))
+    if not known:
         raise BadData(f"{path.name} has no labels", "write one label on each line")
-    return kept
+    return known
 
 
 def _decoded(path: Path) -> str:

@@ -47,40 +47,43 @@ TOOLS_HEADING = (
 )
 OPENING = "You opened the conversation with: "
 
-#: Sentences on what was changed, by the key that counts the rows; ``{n}`` is their number.
+#: Sentences on what was changed, by the key that counts the rows; ``{n}`` is their
+#: number, and of ``[one|many]`` the form is taken that agrees with it.
 NOTES = {
     "calls": (
-        "{n} rows have function calls: each call becomes JSON text (name and arguments) as the assistant's "
-        "message."
+        "{n} row[|s] [has|have] function calls: each call becomes JSON text (name and arguments) as the"
+        " assistant's message."
     ),
     "results": (
-        '{n} rows have function results: each becomes a user message that begins with "Function result:".'
+        '{n} row[|s] [has|have] function results: each becomes a user message that begins with "Function'
+        ' result:".'
     ),
-    "tools": "{n} rows have function definitions: they are put into the system message as JSON.",
+    "tools": "{n} row[|s] [has|have] function definitions: they are put into the system message as JSON.",
     "trailing": (
-        "{n} rows continue after the assistant's last message: everything after that message is left out."
+        "{n} row[|s] continue[s|] after the assistant's last message: everything after that message is left"
+        " out."
     ),
     "unweighted": (
-        "{n} rows end in an assistant message of weight 0: the last one with a weight is the answer, and "
-        "everything after it is left out."
+        "{n} row[|s] end[s|] in an assistant message of weight 0: the last one with a weight is the answer,"
+        " and everything after it is left out."
     ),
     "turns": (
-        "{n} rows have several assistant messages: the last one is the expected answer, the earlier ones are "
-        "part of the prompt."
+        "{n} row[|s] [has|have] several assistant messages: the last one is the expected answer, the earlier"
+        " ones are part of the prompt."
     ),
     "merged": (
-        "{n} rows have several messages in a row from the same role: they are joined, because chat templates "
-        "need alternating roles."
+        "{n} row[|s] [has|have] several messages in a row from the same role: they are joined, because chat"
+        " templates need alternating roles."
     ),
     "systems": (
-        "{n} rows have a system message after the beginning: it is moved to the beginning, because chat "
-        "templates need it there."
+        "{n} row[|s] [has|have] a system message after the beginning: it is moved to the beginning, because"
+        " chat templates need it there."
     ),
     "opening": (
-        "{n} rows begin with the assistant: that message is put into the system message, because in chat "
-        "templates the user comes first."
+        "{n} row[|s] begin[s|] with the assistant: that message is put into the system message, because in"
+        " chat templates the user comes first."
     ),
-    "names": "{n} rows name the speaker of a message: the name is not used.",
+    "names": "{n} row[|s] name[s|] the speaker of a message: the name is not used.",
 }
 
 

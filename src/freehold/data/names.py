@@ -207,7 +207,11 @@ def is_pair(first: str, second: str) -> bool:
     """Whether two columns are the two texts of a pair: premise and hypothesis, or names that end in 1 and 2
     or in A and B.
     """
-    one, two = plain(first), plain(second)
-    if (one, two) in PAIRS:
+    first_plain, two = plain(first), plain(second)
+    if (first_plain, two) in PAIRS:
         return True
-    return one[:-1] == two[:-1] and len(one) > 2 and (one[-1:], two[-1:]) in {("1", "2"), ("a", "b")}
+    return (
+        first_plain[:-1] == two[:-1]
+        and len(first_plain) > 2
+        and (first_plain[-1:], two[-1:]) in {("1", "2"), ("a", "b")}
+    )

@@ -36,11 +36,13 @@ def rendered(source: str, variables: dict[str, Any]) -> str:
     """A chat template's text. Raises Unsupported for a template that is not valid or refuses,
     Stopped for one that goes beyond the limits."""
     try:
-        asked = json.dumps({"source": source, "variables": variables}).encode()
+        request = json.dumps({"source": source, "variables": variables}).encode()
     except (ValueError, RecursionError) as error:
-        raise Unsupported(f"the messages cannot be written as JSON ({error})", "make them flatter") from error
+        raise Unsupported(
+            f"the messages cannot be written as JSON ({error})", "nest them less deeply"
+        ) from error
     try:
-        return _processes().call(asked).decode("utf-8", "surrogatepass")
+        return _processes().call(request).decode("utf-8", "surrogatepass")
     except limited_process.Exceeded as error:
         raise Stopped(error.reason) from error
 
@@ -58,15 +60,15 @@ def _processes() -> limited_process.Workers:
 
 def render(data: bytes) -> bytes:
     """The text of a template and its variables, both in JSON. Raises Unsupported."""
-    asked = json.loads(data)
-    template = _compiled(asked["source"])
+    request = json.loads(data)
+    template = _compiled(request["source"])
     try:
-        text = template.render(**asked["variables"])
+        text = template.render(**request["variables"])
     except MemoryError:
         raise
     except Exception as error:  # a template is a foreign program: whatever it raises is its refusal
         raise Unsupported(
-            f"the model's chat template refuses these messages ({error})",
+            f"the model's chat template does not accept these messages ({error})",
             "change the roles, or pass --template plain",
         ) from error
     return text.encode("utf-8", "surrogatepass")

@@ -31,13 +31,19 @@ _BAD = frozenset(
 #: Sentences on what was changed or left out, by the key that counts the rows.
 NOTES = {
     **chats.NOTES,
-    "bad": "{n} rows are marked as bad answers and are left out: only good answers are used.",
-    "weightless": "{n} rows of weight 0 are left out.",
-    "first": "{n} rows list several answers: the first one is the expected answer.",
-    "unanswerable": f'{{n}} rows have an empty list of answers: the expected answer is "{NO_ANSWER}".',
-    "unlabelled": '{n} rows have an empty list of labels: they are read as the label "none".',
-    "control": "In {n} rows control characters are removed from the text.",
-    "subjectless": "In {n} rows some of the text columns are empty; the others are used.",
+    "bad": (
+        "{n} row[|s] [is|are] marked as [a bad answer|bad answers] and left out: only good answers are used."
+    ),
+    "weightless": "{n} row[|s] of weight 0 [is|are] left out.",
+    "first": "{n} row[|s] list[s|] several answers: the first one is the expected answer.",
+    "unanswerable": (
+        f'{{n}} row[|s] [has|have] an empty list of answers: the expected answer is "{NO_ANSWER}".'
+    ),
+    "unlabelled": (
+        '{n} row[|s] [has|have] an empty list of labels: [it is|they are] read as the label "none".'
+    ),
+    "control": "In {n} row[|s] control characters are removed from the text.",
+    "subjectless": "In {n} row[|s] some of the text columns are empty; the others are used.",
 }
 
 
@@ -263,11 +269,11 @@ def _labelled(cells: Cells) -> Shaped:
         else LABEL_INSTRUCTION
     )
     turns = _above(cells, instruction or default)
-    asked = [cells.optional(name) for name in ("context", "text", "prompt", "input") if cells.has(name)]
+    texts = [cells.optional(name) for name in ("context", "text", "prompt", "input") if cells.has(name)]
     if not cells.has("text"):
-        asked.insert(0, cells.optional("instruction"))
+        texts.insert(0, cells.optional("instruction"))
     main = next(name for name in ("text", "prompt", "input", "instruction") if cells.has(name))
-    user = "\n\n".join(piece for piece in asked if piece)
+    user = "\n\n".join(piece for piece in texts if piece)
     if not user or not (cells.optional(main) or main == "instruction"):
         raise RowFault(cells.column(main), absent(cells.value(main)))
     if several:
@@ -363,20 +369,20 @@ def _preference(cells: Cells) -> Shaped:
     )
     worse = _conversation(cells, "rejected")
     named = [name for name in ("prompt", "text", "instruction", "input") if cells.has(name)]
-    asked = _shared(better, worse)
-    if len(better) == 1 or not any(turn.role == "user" for turn in asked):
+    prompt = _shared(better, worse)
+    if len(better) == 1 or not any(turn.role == "user" for turn in prompt):
         if not named:
             raise RowFault(
                 column, "there is no prompt, and the two conversations do not begin with the same messages"
             )
-        asked = _prompt_turns(cells)[0]
+        prompt = _prompt_turns(cells)[0]
     better, worse = (
         answered(better, column, cells.tally),
         answered(worse, cells.column("rejected"), Counter()),
     )
     if better[-1].content.strip() == worse[-1].content.strip():
         raise RowFault(cells.column("rejected"), "the better and the worse answer are the same")
-    turns = [*_above(cells), *asked, better[-1]]
+    turns = [*_above(cells), *prompt, better[-1]]
     return Shaped(arranged(turns, column, cells.tally), {"rejected": worse[-1].content})
 
 
@@ -393,10 +399,10 @@ def _conversation(cells: Cells, part: str) -> list[Turn]:
 def _shared(better: Sequence[Turn], worse: Sequence[Turn]) -> list[Turn]:
     """What both conversations begin with, up to the last answers."""
     shared: list[Turn] = []
-    for one, other in zip(better[:-1], worse[:-1], strict=False):
-        if (one.role, one.content) != (other.role, other.content):
+    for turn, other in zip(better[:-1], worse[:-1], strict=False):
+        if (turn.role, turn.content) != (other.role, other.content):
             break
-        shared.append(one)
+        shared.append(turn)
     return shared
 
 

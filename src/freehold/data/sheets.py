@@ -52,8 +52,8 @@ def _page(name: str, content: Path | bytes, sheet: str) -> _Page:
     size = len(content) if isinstance(content, bytes) else content.stat().st_size
     if size > memory_bytes // 4:  # it lies there several times while it is read
         raise _too_large(name, bound, f"the file itself has {size / 1e9:.1f} GB")
-    asked = json.dumps({"name": name, "sheet": sheet, "free_bytes": bound.free_bytes}).encode()
-    data = b"\n".join((asked, content if isinstance(content, bytes) else content.read_bytes()))
+    request = json.dumps({"name": name, "sheet": sheet, "free_bytes": bound.free_bytes}).encode()
+    data = b"\n".join((request, content if isinstance(content, bytes) else content.read_bytes()))
     bounds = limited_process.Bounds(
         LONGEST_READING_S, LONGEST_READING_S, memory_bytes, bound.most + (1 << 20)
     )
@@ -133,9 +133,9 @@ def laid_out(data: bytes) -> bytes:
     ``data``: a line with what is asked, then the file. Raises BadData, NotFound, DoesNotFit.
     """
     head, content = data.split(b"\n", 1)
-    asked = json.loads(head)
-    page = _opened(asked["name"], io.BytesIO(content), asked["sheet"])
-    bound = Bound(asked["name"], asked["free_bytes"])
+    request = json.loads(head)
+    page = _opened(request["name"], io.BytesIO(content), request["sheet"])
+    bound = Bound(request["name"], request["free_bytes"])
     bound.check(sum(map(len, page.rows)) * BYTES_PER_VALUE // 4, least=True)
     written = json.JSONEncoder(ensure_ascii=False, default=_moment).encode
     lines = [json.dumps([page.sheet, page.filled]).encode()]

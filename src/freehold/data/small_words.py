@@ -45,20 +45,20 @@ PHRASES = frozenset(
 
 def without_courtesy(words: Sequence[str]) -> list[str]:
     """The words without :data:`FILLERS` and :data:`PHRASES`."""
-    kept: list[str] = []
-    place = 0
-    while place < len(words):
-        length = _phrase(words, place) if words[place] in _BEGINNINGS else 0
-        if not length and words[place] not in FILLERS:
-            kept.append(words[place])
-        place += length or 1
-    return kept
+    words_left: list[str] = []
+    position = 0
+    while position < len(words):
+        length = _phrase(words, position) if words[position] in _BEGINNINGS else 0
+        if not length and words[position] not in FILLERS:
+            words_left.append(words[position])
+        position += length or 1
+    return words_left
 
 
-def _phrase(words: Sequence[str], place: int) -> int:
+def _phrase(words: Sequence[str], position: int) -> int:
     """How many words the longest phrase that begins here has; 0 where none does."""
     sizes = range(_LONGEST, 1, -1)
-    return next((size for size in sizes if tuple(words[place : place + size]) in PHRASES), 0)
+    return next((size for size in sizes if tuple(words[position : position + size]) in PHRASES), 0)
 
 
 _LONGEST = max(map(len, PHRASES))

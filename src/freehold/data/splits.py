@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from freehold.core.errors import BadData
+from freehold.core.wording import counted
 from freehold.data import grouped
 from freehold.data.alike import SIMILAR
 from freehold.data.duplicates import compared_text, group, joined, similar_pairs
@@ -110,7 +111,13 @@ def split(
     if len(parts.test) < FEWEST_TEST_ROWS:
         raise _too_small(parts, repeats + test_repeats)
     if valid_repeats:
-        notes = (*notes, f"{valid_repeats:,} repeated validation rows are left out.")
+        notes = (
+            *notes,
+            (
+                f"{counted(valid_repeats, 'repeated validation row is', 'repeated validation rows are')} left"
+                " out."
+            ),
+        )
     known = [*parts.train, *parts.valid]
     return Splits(
         tuple(parts.train),
@@ -184,10 +191,10 @@ def _shares(rows: int, cut_valid: bool, cut_test: bool, tune: bool) -> tuple[flo
 
 def _too_small(parts: _Parts, repeats: int) -> BadData:
     train, valid, test = len(parts.train), len(parts.valid), len(parts.test)
-    left_out = f"; {repeats} repeated rows are left out" if repeats else ""
+    left_out = f"; {counted(repeats, 'repeated row is', 'repeated rows are')} left out" if repeats else ""
     rows = f"of {train + valid + test} different rows, {train} are for training and {valid} for validation"
     return BadData(
-        f"the test split has {test} row{'' if test == 1 else 's'} ({rows}{left_out}); "
+        f"the test split has {counted(test, 'row')} ({rows}{left_out}); "
         f"at least {FEWEST_TEST_ROWS} are needed for a result",
         "Add rows until there are about 60 different ones, or pass test rows with --test",
     )
@@ -200,7 +207,7 @@ def _cut(examples: list[Example], valid: float, test: float) -> tuple[_Parts, fl
     notes: list[str] = []
     if numbers.similar > SIMILAR:
         notes.append(
-            f"The rows are very alike, so rows count as near-duplicates only where they are alike to "
+            f"The rows are very similar, so they count as near-duplicates only from a similarity of "
             f"{numbers.similar:.0%}; at {SIMILAR:.0%}, more than half of them would be one group."
         )
     labels = _labels(examples)
@@ -252,7 +259,7 @@ def _check_groups(blocks: list[list[Example]], rows: int) -> None:
     largest = max(blocks, key=len)
     if len(blocks) < _FEWEST_BLOCKS:
         raise BadData(
-            f"all {rows} rows belong to {len(blocks)} group{'' if len(blocks) == 1 else 's'} of the --group "
+            f"all {rows} rows belong to {counted(len(blocks), 'group')} of the --group "
             f"column; at least {_FEWEST_BLOCKS} are needed to keep groups whole",
             "add rows of other groups, or leave --group out",
         )
@@ -266,8 +273,8 @@ def _check_groups(blocks: list[list[Example]], rows: int) -> None:
 
 def _dealt_blocks(blocks: list[list[Example]], labels: dict[str, str], valid: float, test: float) -> _Parts:
     by_key = {_key(rows): rows for rows in blocks}
-    wanted = {key: [labels.get(row.digest, "") for row in rows] for key, rows in by_key.items()}
-    keys = grouped.dealt(wanted, (1 - valid - test, valid, test))
+    labels_by_key = {key: [labels.get(row.digest, "") for row in rows] for key, rows in by_key.items()}
+    keys = grouped.dealt(labels_by_key, (1 - valid - test, valid, test))
     return _Parts(*([row for key in part for row in by_key[key]] for part in keys))
 
 

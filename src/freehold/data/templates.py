@@ -87,9 +87,11 @@ class ChatTemplate:
         )
 
 
-def choose(own: str | None, *, bos_token: str, eos_token: str, plain: bool = False) -> ChatTemplate:
+def choose(
+    model_template: str | None, *, bos_token: str, eos_token: str, plain: bool = False
+) -> ChatTemplate:
     """The model's own template, or the plain one with the reason."""
-    if own and not plain:
-        return ChatTemplate(own, "the model's own", bos_token, eos_token)
-    reason = "plain, asked for" if plain else "plain, as the model has none of its own"
+    if model_template and not plain:
+        return ChatTemplate(model_template, "the model's own", bos_token, eos_token)
+    reason = "plain, as requested" if plain else "plain, as the model has none of its own"
     return ChatTemplate(PLAIN, reason, bos_token, eos_token)

@@ -93,7 +93,7 @@ _SAME = {
 
 
 def _numbered(words: str, start: int = 2, step: int = 1) -> dict[str, str]:
-    return {word: str(start + step * place) for place, word in enumerate(words.split())}
+    return {word: str(start + step * position) for position, word in enumerate(words.split())}
 
 
 _NUMBER_WORDS = {
@@ -119,11 +119,11 @@ _NAME = re.compile(r"(?<=[^\W\d_] )[A-Z][^\W\d_]*[a-z]")
 
 def names(text: str) -> frozenset[str]:
     """Words that begin with a capital letter inside a sentence; none in texts that write many words so."""
-    found = _NAME.findall(text)
+    matches = _NAME.findall(text)
     words = text.split()
-    if not found or 2 * len(found) > len(words) or _GERMAN & set(text.lower().split()):
+    if not matches or 2 * len(matches) > len(words) or _GERMAN & set(text.lower().split()):
         return frozenset()
-    return frozenset(plain(name) for name in found)
+    return frozenset(plain(name) for name in matches)
 
 
 def plain(text: str) -> str:
@@ -149,8 +149,8 @@ def tokens(text: str) -> list[str]:
     if "'" in text or "n" in text:
         for pattern, written in _CONTRACTED:
             text = pattern.sub(written, text)
-    found = [_token(token) for token in _TOKEN.findall(text)]
-    return found or [character for character in text if not character.isspace()]
+    found_tokens = [_token(token) for token in _TOKEN.findall(text)]
+    return found_tokens or [character for character in text if not character.isspace()]
 
 
 def _with_numbers(text: str) -> str:

@@ -48,10 +48,10 @@ class Confusion:
     rows: int
 
 
-def per_label(wanted: Sequence[str], given: Sequence[str]) -> list[LabelFigures]:
-    """Figures of each label that occurs in ``wanted``, most rows first."""
-    rows, answered = Counter(wanted), Counter(given)
-    right = Counter(a for a, b in zip(wanted, given, strict=True) if a == b)
+def per_label(expected: Sequence[str], given: Sequence[str]) -> list[LabelFigures]:
+    """Figures of each label that occurs in ``expected``, most rows first."""
+    rows, answered = Counter(expected), Counter(given)
+    right = Counter(a for a, b in zip(expected, given, strict=True) if a == b)
     return [
         LabelFigures(
             label,
@@ -66,19 +66,21 @@ def per_label(wanted: Sequence[str], given: Sequence[str]) -> list[LabelFigures]
     ]
 
 
-def confusions(wanted: Sequence[str], given: Sequence[str]) -> list[Confusion]:
+def confusions(expected: Sequence[str], answered: Sequence[str]) -> list[Confusion]:
     """Pairs of different labels that were confused, most frequent first."""
-    pairs = Counter((a, b) for a, b in zip(wanted, given, strict=True) if a != b)
+    pairs = Counter((a, b) for a, b in zip(expected, answered, strict=True) if a != b)
     return [
         Confusion(a, b, count)
         for (a, b), count in sorted(pairs.items(), key=lambda pair: (-pair[1], pair[0]))
     ]
 
 
-def matrix(wanted: Sequence[str], given: Sequence[str]) -> tuple[tuple[str, ...], list[list[int]]] | None:
+def matrix(
+    expected: Sequence[str], answered: Sequence[str]
+) -> tuple[tuple[str, ...], list[list[int]]] | None:
     """(labels, counts[wanted][given]) over all labels that occur; None for too many labels to read."""
-    labels = tuple(sorted({*wanted, *given}))
+    labels = tuple(sorted({*expected, *answered}))
     if len(labels) > MOST_IN_MATRIX:
         return None
-    pairs = Counter(zip(wanted, given, strict=True))
+    pairs = Counter(zip(expected, answered, strict=True))
     return labels, [[pairs[a, b] for b in labels] for a in labels]

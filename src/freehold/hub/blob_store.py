@@ -117,15 +117,15 @@ class BlobStore:
         is then removed.
         """
         actual = temporary.stat().st_size
-        found = atomic_files.sha256_file(temporary) if actual == size else ""
-        if found != digest:
+        actual_digest = atomic_files.sha256_file(temporary) if actual == size else ""
+        if actual_digest != digest:
             temporary.unlink()
-            told = (
+            reason = (
                 f"{actual} bytes came and {size} were announced"
                 if actual != size
-                else f"the bytes have sha256 {found[:12]}"
+                else f"the bytes have sha256 {actual_digest[:12]}"
             )
-            raise BadData(f"the upload of {digest[:12]} is not whole: {told}", "send it again")
+            raise BadData(f"the upload of {digest[:12]} is not whole: {reason}", "send it again")
         there = self.find(digest)
         if there is not None and there.terms:  # kept as chunks already, and once is enough
             temporary.unlink()
@@ -242,9 +242,9 @@ class BlobStore:
         return self._newest(packs, packs.c.xorb == xorb, most)
 
     def _newest(self, table: sa.Table, where: sa.ColumnElement[bool], most: int) -> list[Content]:
-        asked = sa.select(chunked).join(table, table.c.sha256 == chunked.c.sha256).where(where)
+        statement = sa.select(chunked).join(table, table.c.sha256 == chunked.c.sha256).where(where)
         with self.store.engine.connect() as connection:
-            rows = connection.execute(asked.order_by(chunked.c.created.desc()).limit(most)).all()
+            rows = connection.execute(statement.order_by(chunked.c.created.desc()).limit(most)).all()
         return [_content(row) for row in rows]
 
     def known_chunks(self, content: Content) -> list[tuple[str, list[xet.Chunk | None]]]:
@@ -258,11 +258,11 @@ class BlobStore:
             (
                 xorb,
                 [
-                    chunk if number in own else None
-                    for number, chunk in enumerate(self.chunks(xorb)[: max(own) + 1])
+                    chunk if number in spans else None
+                    for number, chunk in enumerate(self.chunks(xorb)[: max(spans) + 1])
                 ],
             )
-            for xorb, own in known.items()
+            for xorb, spans in known.items()
         ]
 
     def _register(self, content: Content) -> None:
@@ -364,16 +364,16 @@ class BlobStore:
             if at + term.size <= start or at >= end:
                 at += term.size
                 continue
-            wanted: list[xet.Chunk] = []
+            chunks: list[xet.Chunk] = []
             first = at  # where the first wanted chunk begins
             for chunk in self.chunks(term.xorb)[term.first : term.end]:
                 if at + chunk.size <= start:
                     first = at + chunk.size
                 elif at < end:
-                    wanted.append(chunk)
+                    chunks.append(chunk)
                 at += chunk.size
-            stream = _Stream(self.xorbs.read(term.xorb, wanted[0].offset, wanted[-1].end))
-            for chunk, (_, _, data) in zip(wanted, xet.read_chunks(stream), strict=True):
+            stream = _Stream(self.xorbs.read(term.xorb, chunks[0].offset, chunks[-1].end))
+            for chunk, (_, _, data) in zip(chunks, xet.read_chunks(stream), strict=True):
                 if xet.chunk_hash(data) != chunk.hash:
                     raise BadData(
                         f"a chunk of xorb {term.xorb[:12]} is damaged",
@@ -384,31 +384,33 @@ class BlobStore:
 
     # -- keeping house ----------------------------------------------------------------------
 
-    def collect(self, kept: set[str], *, grace_s: float) -> tuple[int, int]:
-        """Remove chunked contents outside ``kept`` and xorbs no content needs, both older than ``grace_s``;
-        (files, bytes) removed.
+    def collect(self, referenced: set[str], *, grace_s: float) -> tuple[int, int]:
+        """Remove chunked contents outside ``referenced`` and xorbs no content needs, both older than
+        ``grace_s``; (files, bytes) removed.
 
-        ``kept``: digests of contents, and names of xorbs that a shard to come may need.
+        ``referenced``: digests of contents, and names of xorbs that a shard to come may need.
         """
         oldest = time.time() - grace_s
         with self.store.engine.begin() as connection:
             rows = connection.execute(sa.select(chunked)).all()
-            gone = {row.sha256 for row in rows if row.sha256 not in kept and row.created < oldest}
+            gone = {row.sha256 for row in rows if row.sha256 not in referenced and row.created < oldest}
             for digest in gone:
                 connection.execute(chunked.delete().where(chunked.c.sha256 == digest))
                 connection.execute(marks.delete().where(marks.c.sha256 == digest))
                 connection.execute(packs.delete().where(packs.c.sha256 == digest))
-        needed = kept | {term[0] for row in rows if row.sha256 not in gone for term in row.terms}
+        needed = referenced | {term[0] for row in rows if row.sha256 not in gone for term in row.terms}
         removed = self.xorbs.collect(lambda name: name.removesuffix(".index") in needed, oldest)
         self._indexes.cache_clear()
         # of a folder the store collects, for its models too
         others = (
-            self.whole.collect(kept.__contains__, oldest) if not isinstance(self.whole, Folder) else (0, 0)
+            self.whole.collect(referenced.__contains__, oldest)
+            if not isinstance(self.whole, Folder)
+            else (0, 0)
         )
         return removed[0] + others[0], removed[1] + others[1]
 
     def forget_indexes(self) -> None:
-        """Read lists of chunks anew when they are next needed."""
+        """Read the lists of chunks again when they are next needed."""
         self._indexes.cache_clear()
 
     def check(self, content: Content) -> str:

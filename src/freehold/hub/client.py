@@ -49,17 +49,17 @@ class Address:
 
 def read_address(text: str) -> Address:
     """Raises UsageError for text that names no repository elsewhere."""
-    found = _WHERE.fullmatch(text)
-    rest = found["rest"] if found else ""
+    match = _WHERE.fullmatch(text)
+    rest = match["rest"] if match else ""
     plural = next((start for start in _PLURALS if rest.startswith(start) and rest.count("/") > 1), "")
     name = rest.removeprefix(plural)
-    if found is None or name.count("/") > 1:
+    if match is None or name.count("/") > 1:
         raise UsageError(
             f"{text[:200]!r} names no repository of a hub",
             "write hf:org/name, hf:datasets/org/name or http://hub:8600/org/name",
         )
-    endpoint = "" if found["hub"] == "hf:" else found["hub"].rstrip("/")
-    return Address(endpoint, _PLURALS.get(plural, "model"), name, found["revision"] or "")
+    endpoint = "" if match["hub"] == "hf:" else match["hub"].rstrip("/")
+    return Address(endpoint, _PLURALS.get(plural, "model"), name, match["revision"] or "")
 
 
 def client(endpoint: str = "", token: str = "") -> HfApi:

@@ -25,26 +25,26 @@ class CommitGate:
         self._scans, self._allow, self._strict = scans, allow, strict
 
     def __call__(
-        self, found: Repository, brings: Mapping[str, File], files: Mapping[str, File], licence: str
+        self, repository: Repository, brings: Mapping[str, File], files: Mapping[str, File], licence: str
     ) -> None:
         """Raises PolicyDenied for a commit that may not be. ``brings``: files that it adds or changes;
         ``files``: all, afterwards.
         """
-        if found.kind != "model":
+        if repository.kind != "model":
             return
         if self._strict:
             _refuse_unsafe(self._scans.of(brings))
         if licence or any(path.lower().endswith(_WEIGHTS) for path in files):
-            self._allow(found.name, licence)
+            self._allow(repository.name, licence)
 
 
 def _refuse_unsafe(dangers: Mapping[str, list[Danger]]) -> None:
     """Raises PolicyDenied, naming the files that do harm when they are opened."""
-    unsafe = {path: found for path, found in sorted(dangers.items()) if worst(found) == "unsafe"}
+    unsafe = {path: findings for path, findings in sorted(dangers.items()) if worst(findings) == "unsafe"}
     if unsafe:
-        told = "; ".join(f"{path[:80]}: {found[0].why}" for path, found in list(unsafe.items())[:3])
+        listed = "; ".join(f"{path[:80]}: {findings[0].why}" for path, findings in list(unsafe.items())[:3])
         more = f" (and {len(unsafe) - 3} more)" if len(unsafe) > 3 else ""
         raise PolicyDenied(
-            f"this hub takes no unsafe files, and the commit brings {told}{more}",
-            "bring weights as safetensors or GGUF",
+            f"this hub does not accept unsafe files, and the commit adds {listed}{more}",
+            "upload the weights as safetensors or GGUF",
         )

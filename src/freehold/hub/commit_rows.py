@@ -59,7 +59,10 @@ def differing(first: dict[str, File], second: dict[str, File]) -> set[str]:
 
 
 def commit_row(parent: str, change: Change, author: str, files: dict[str, File]) -> dict[str, Any]:
-    """The row of a commit; its id is the digest of the rest. Raises UsageError for texts that are too long."""
+    """The row of a commit; its id is the digest of the rest.
+
+    Raises UsageError for texts that are too long.
+    """
     discussions.check_most(change.title, MOST_TITLE, "summary of a commit")
     discussions.check_most(change.message, discussions.TEXT, "description of a commit")
     plain = {path: [file.sha256, file.size, file.lfs, file.oid] for path, file in sorted(files.items())}
@@ -74,11 +77,11 @@ def commit_row(parent: str, change: Change, author: str, files: dict[str, File])
     return values | {"id": atomic_files.digest_of(values)[:40]}
 
 
-def branch_row(found: Repository, branch: str) -> tuple[sa.ColumnElement[bool], ...]:
+def branch_row(repository: Repository, branch: str) -> tuple[sa.ColumnElement[bool], ...]:
     """The row of a branch or of a request's line."""
     refs = tables.refs
     return (
-        refs.c.repository == found.id,
+        refs.c.repository == repository.id,
         refs.c.kind.in_(("branch", "request")),
         refs.c.name == branch,
     )
@@ -100,9 +103,9 @@ def protect(connection: sa.Connection, repository: int, files: Mapping[str, File
 def new_number(connection: sa.Connection) -> int:
     """A number that no repository has or ever had, within a transaction."""
     table, highest = tables.numbers, sa.select(sa.func.max(tables.repositories.c.id)).scalar_subquery()
-    own = table.c.name == "repository"
+    same_repository = table.c.name == "repository"
     first = tables.upsert(connection, table).values(name="repository", last=0)
     connection.execute(first.on_conflict_do_nothing())
     last = sa.case((highest > table.c.last, highest), else_=table.c.last)
-    connection.execute(table.update().where(own).values(last=last + 1))
-    return connection.execute(sa.select(table.c.last).where(own)).scalar_one()
+    connection.execute(table.update().where(same_repository).values(last=last + 1))
+    return connection.execute(sa.select(table.c.last).where(same_repository)).scalar_one()

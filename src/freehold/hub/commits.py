@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from freehold.core.errors import Busy, Conflict, UsageError
+from freehold.core.json_types import JsonObject
 
 KINDS = ("model", "dataset", "space")
 #: Files that are binary by their ending, kept as LFS whatever their size.
@@ -115,7 +116,7 @@ class Repository:
     modified: float
     downloads: int
     tags: list[str]
-    card: dict[str, Any]
+    card: JsonObject
 
 
 @dataclass

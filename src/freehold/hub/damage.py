@@ -46,7 +46,10 @@ def whole_file(contents: BlobStore, digest: str, target: Path, name: str) -> Pat
 def why_missing(damaged: Path, digest: str) -> str:
     """What became of a content that is not here: it is missing, or was damaged and moved aside."""
     if any(damaged.glob(f"{digest}-*")):
-        return f"was changed; its bytes no longer match, and were moved to {damaged}: upload or mirror its file again"
+        return (
+            f"was changed; its bytes no longer match, and were moved to {damaged}: upload or mirror its file"
+            " again"
+        )
     return "is missing: upload or mirror its file again"
 
 
@@ -72,7 +75,7 @@ def set_aside(contents: BlobStore, content: Content) -> str:
         _check_xorb(contents, name, damaged)
     contents.forget_indexes()
     if not contents.check(content):
-        return f"{content.sha256[:12]} can be read again: the list of its chunks is written again"
+        return f"{content.sha256[:12]} can be read again: the list of its chunks was rebuilt"
     with contents.store.engine.begin() as connection:
         connection.execute(chunked.delete().where(chunked.c.sha256 == content.sha256))
         for table in (marks, packs):

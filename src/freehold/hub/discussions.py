@@ -138,7 +138,7 @@ def _say(connection: sa.Connection, repository: int, number: int, author: str, t
 
 
 def set_status(
-    connection: sa.Connection, found: Discussion, status: str, author: str, merged_as: str = ""
+    connection: sa.Connection, discussion: Discussion, status: str, author: str, merged_as: str = ""
 ) -> Event:
     """Change a discussion's status within a transaction, unless someone else did since it was read. Raises
     Conflict.
@@ -147,15 +147,17 @@ def set_status(
     changed = connection.execute(
         table.update()
         .where(
-            table.c.repository == found.repository,
-            table.c.number == found.number,
-            table.c.status == found.status,
+            table.c.repository == discussion.repository,
+            table.c.number == discussion.number,
+            table.c.status == discussion.status,
         )
         .values(status=status, merged_as=merged_as)
     )
     if changed.rowcount != 1:
-        raise Conflict(f"discussion {found.number} is no longer {found.status}", "look at it again")
-    return note(connection, found.repository, found.number, author, "status-change", {"status": status})
+        raise Conflict(f"discussion {discussion.number} is no longer {discussion.status}", "look at it again")
+    return note(
+        connection, discussion.repository, discussion.number, author, "status-change", {"status": status}
+    )
 
 
 class Discussions:
@@ -178,18 +180,18 @@ class Discussions:
         for all.
         """
         table = tables.discussions
-        wanted = [table.c.repository == repository]
+        conditions = [table.c.repository == repository]
         if request is not None:
-            wanted.append(table.c.request == request)
+            conditions.append(table.c.request == request)
         if closed is not None:
             over = table.c.status.in_(("closed", "merged"))
-            wanted.append(over if closed else sa.not_(over))
+            conditions.append(over if closed else sa.not_(over))
         if author:
-            wanted.append(table.c.author == author)
+            conditions.append(table.c.author == author)
         with self.engine.connect() as connection:
-            count = connection.execute(sa.select(sa.func.count()).where(*wanted)).scalar() or 0
+            count = connection.execute(sa.select(sa.func.count()).where(*conditions)).scalar() or 0
             rows = connection.execute(
-                sa.select(table).where(*wanted).order_by(table.c.number.desc()).offset(after).limit(limit)
+                sa.select(table).where(*conditions).order_by(table.c.number.desc()).offset(after).limit(limit)
             )
             return [Discussion(*row) for row in rows], count
 
@@ -206,61 +208,71 @@ class Discussions:
             raise NotFound(f"there is no discussion {str(number)[:40]}", "look at the list of discussions")
         return Discussion(*row)
 
-    def events(self, found: Discussion) -> list[Event]:
+    def events(self, discussion: Discussion) -> list[Event]:
         """All that happened, in order."""
         table = tables.events
-        wanted = table.c.repository == found.repository, table.c.number == found.number
+        conditions = table.c.repository == discussion.repository, table.c.number == discussion.number
         with self.engine.connect() as connection:
-            rows = connection.execute(sa.select(table).where(*wanted).order_by(table.c.at, table.c.id))
+            rows = connection.execute(sa.select(table).where(*conditions).order_by(table.c.at, table.c.id))
             return [Event(row.id, row.author, row.at, row.kind, row.data) for row in rows]
 
-    def comment(self, found: Discussion, author: str, text: str) -> Event:
+    def comment(self, discussion: Discussion, author: str, text: str) -> Event:
         """Add a comment. Raises UsageError."""
         text = check_text(text, TEXT, "comment")
         with self.engine.begin() as connection:
-            return _say(connection, found.repository, found.number, author, text)
+            return _say(connection, discussion.repository, discussion.number, author, text)
 
-    def rename(self, found: Discussion, author: str, title: str) -> Event:
+    def rename(self, discussion: Discussion, author: str, title: str) -> Event:
         """Give another title. Raises UsageError."""
         title = check_text(title, TITLE, "title")
         table = tables.discussions
         with self.engine.begin() as connection:
             connection.execute(
                 table.update()
-                .where(table.c.repository == found.repository, table.c.number == found.number)
+                .where(table.c.repository == discussion.repository, table.c.number == discussion.number)
                 .values(title=title)
             )
             return note(
                 connection,
-                found.repository,
-                found.number,
+                discussion.repository,
+                discussion.number,
                 author,
                 "title-change",
-                {"from": found.title, "to": title},
+                {"from": discussion.title, "to": title},
             )
 
-    def status(self, found: Discussion, author: str, status: str, comment: str = "") -> Event:
+    def status(self, discussion: Discussion, author: str, status: str, comment: str = "") -> Event:
         """Open or close it. Raises UsageError, and Conflict for a merged one."""
         if status not in ("open", "closed"):
-            raise UsageError(f"{status[:40]!r} is no status to set", "send open or closed")
-        if found.status == "merged":
-            raise Conflict(f"request {found.number} was merged and stays so", "open another one")
+            raise UsageError(f"{status[:40]!r} is not a valid status", "send open or closed")
+        if discussion.status == "merged":
+            raise Conflict(
+                f"request {discussion.number} is merged, and that cannot be changed", "open another one"
+            )
         with self.engine.begin() as connection:
             if comment.strip():
-                _say(connection, found.repository, found.number, author, check_text(comment, TEXT, "comment"))
-            return set_status(connection, found, status, author)
+                _say(
+                    connection,
+                    discussion.repository,
+                    discussion.number,
+                    author,
+                    check_text(comment, TEXT, "comment"),
+                )
+            return set_status(connection, discussion, status, author)
 
-    def find_comment(self, found: Discussion, event: str) -> Event:
+    def find_comment(self, discussion: Discussion, event: str) -> Event:
         """Raises NotFound."""
-        for one in self.events(found):
-            if one.id == event and one.kind == "comment":
-                return one
-        raise NotFound(f"discussion {found.number} has no comment {event[:40]!r}", "look at the discussion")
+        for comment in self.events(discussion):
+            if comment.id == event and comment.kind == "comment":
+                return comment
+        raise NotFound(
+            f"discussion {discussion.number} has no comment {event[:40]!r}", "look at the discussion"
+        )
 
-    def edit(self, found: Discussion, comment: Event, text: str | None) -> Event:
+    def edit(self, discussion: Discussion, comment: Event, text: str | None) -> Event:
         """Put another text into a comment; None hides it for good. Raises UsageError, Conflict."""
         if comment.data["hidden"]:
-            raise Conflict("the comment is hidden and stays so", "write another one")
+            raise Conflict("the comment is hidden, and that cannot be changed", "write another one")
         hidden = {"raw": "", "edited": comment.data["edited"], "hidden": True}
         data = (
             hidden

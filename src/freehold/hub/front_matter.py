@@ -9,17 +9,18 @@ from typing import Any
 
 from freehold.core import yaml_text
 from freehold.core.errors import BadData
+from freehold.core.json_types import JsonObject
 
 #: Tags of one repository; more are left out: every list holds them.
 MOST_TAGS = 1000
 
 
-def read(text: str) -> dict[str, Any]:
+def read(text: str) -> JsonObject:
     """The YAML at the head of a card. Raises BadData when it is not a mapping or not YAML."""
-    found = re.match(r"\A﻿?---[ \t]*\r?\n(.*?)\r?\n?---[ \t]*(\r?\n|\Z)", text, re.DOTALL)
-    if not found:
+    match = re.match(r"\A﻿?---[ \t]*\r?\n(.*?)\r?\n?---[ \t]*(\r?\n|\Z)", text, re.DOTALL)
+    if not match:
         return {}
-    values = yaml_text.load(found[1], "the card's metadata, between the two '---',") or {}
+    values = yaml_text.load(match[1], "the card's metadata, between the two '---',") or {}
     if not isinstance(values, dict):
         raise BadData(
             "the card's metadata is not a mapping", "write 'key: value' lines between the two '---'"
@@ -38,14 +39,14 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, (str, int, float, bool)) or value is None else str(value)
 
 
-def tags_of(card: dict[str, Any], paths: Iterable[str], kind: str) -> list[str]:
+def tags_of(card: JsonObject, paths: Iterable[str], kind: str) -> list[str]:
     """Tags as the Hugging Face Hub derives them from a card and the files' formats."""
-    found: list[str] = []
+    tags: list[str] = []
 
     def add(values: Any, prefix: str = "") -> None:
         for value in values if isinstance(values, list) else [values]:
             if isinstance(value, str) and value:
-                found.append(prefix + value)
+                tags.append(prefix + value)
 
     endings = {path.rsplit(".", 1)[-1] for path in paths if "." in path}
     add([name for name in ("gguf", "safetensors", "onnx") if name in endings])
@@ -59,10 +60,10 @@ def tags_of(card: dict[str, Any], paths: Iterable[str], kind: str) -> list[str]:
     for key in ("task_categories", "task_ids", "size_categories"):
         add(card.get(key), f"{key}:")
     add(card.get("license"), "license:")
-    return list(dict.fromkeys(found))[:MOST_TAGS]
+    return list(dict.fromkeys(tags))[:MOST_TAGS]
 
 
-def of_card(text: str) -> dict[str, Any]:
+def of_card(text: str) -> JsonObject:
     """As :func:`read`; nothing where it cannot be read: the commit stands, and the page shows the card as
     plain text.
     """

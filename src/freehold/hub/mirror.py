@@ -70,16 +70,16 @@ class Mirrored:
 def mirrors(store: Store, repository: int | None = None) -> list[Mirror]:
     """Every copy by name, or that of one repository."""
     table, rows = tables.mirrors, tables.repositories
-    asked = (
+    statement = (
         sa.select(table, rows.c.kind, rows.c.name)
         .join(rows, rows.c.id == table.c.repository)
         .order_by(rows.c.name, rows.c.kind)
     )
     with store.engine.connect() as connection:
-        found = connection.execute(
-            asked if repository is None else asked.where(table.c.repository == repository)
+        rows_by_mirror = connection.execute(
+            statement if repository is None else statement.where(table.c.repository == repository)
         ).all()
-    return [_mirror(row) for row in found]
+    return [_mirror(row) for row in rows_by_mirror]
 
 
 def mirror(
@@ -102,43 +102,45 @@ def mirror(
         atomic_files.make_folder(landing)
         api = client.client(source.endpoint, token)
         with client.explained(str(source)):
-            told: Any = api.repo_info(
+            info: Any = api.repo_info(
                 source.name, repo_type=source.kind, revision=source.revision or None, files_metadata=True
             )
-        _check_commit(source, told.sha)
-        found, known = _copy(repositories, source, name, private=bool(told.private))
-        before = repositories.commit(found, "main")
+        _check_commit(source, info.sha)
+        repository, known = _copy(repositories, source, name, private=bool(info.private))
+        before = repositories.commit(repository, "main")
         if (
             known is not None
-            and known.commit == told.sha
-            and _stands(repositories, found, told.sha) == before.id
+            and known.commit == info.sha
+            and _stands(repositories, repository, info.sha) == before.id
             and all(repositories.contents.find(file.sha256) is not None for file in before.files.values())
         ):
             return Mirrored(known, False, 0, 0, sum(file.size for file in before.files.values()))
-        wanted, missing = _compare(repositories, found, source, told.siblings or [], before)
-        total = sum(one.size or 0 for one in missing)
+        files, missing = _compare(repositories, repository, source, info.siblings or [], before)
+        total = sum(sibling.size or 0 for sibling in missing)
         atomic_files.need_disk(store.folder, total, f"mirroring {source}")
         with task(sink, f"mirroring {source}", total, "bytes") as progress:
             arrived = 0
-            for one in missing:
+            for sibling in missing:
                 with client.watched(landing, progress, arrived):
-                    path = _downloaded(api, source, one, str(told.sha), landing)
-                wanted[one.rfilename] = _taken(repositories, found, source, one, path)
-                arrived += wanted[one.rfilename].size
-                progress.at(arrived, one.rfilename)
-        put = {path: file for path, file in wanted.items() if before.files.get(path) != file}
-        gone = sorted(before.files.keys() - wanted.keys())
+                    path = _downloaded(api, source, sibling, str(info.sha), landing)
+                files[sibling.rfilename] = _taken(repositories, repository, source, sibling, path)
+                arrived += files[sibling.rfilename].size
+                progress.at(arrived, sibling.rfilename)
+        put = {path: file for path, file in files.items() if before.files.get(path) != file}
+        gone = sorted(before.files.keys() - files.keys())
         commit = before
         if put or gone:
             change = Change(
-                f"Mirror {source} at {str(told.sha)[:12]}", parent=before.id, put=put, removed=gone
+                f"Mirror {source} at {str(info.sha)[:12]}", parent=before.id, put=put, removed=gone
             )
-            commit = repositories.apply(found, "main", change, KEEPER)
-        made = Mirror(found.kind, found.name, source, str(told.sha), time.time())
-        _remember(repositories, found, made, commit)
-        Users(store).record(KEEPER, "mirror", f"{found.kind}s/{found.name}", f"{source} at {told.sha}")
+            commit = repositories.apply(repository, "main", change, KEEPER)
+        copy = Mirror(repository.kind, repository.name, source, str(info.sha), time.time())
+        _remember(repositories, repository, copy, commit)
+        Users(store).record(
+            KEEPER, "mirror", f"{repository.kind}s/{repository.name}", f"{source} at {info.sha}"
+        )
         shutil.rmtree(landing)
-    return Mirrored(made, bool(put or gone), len(missing), total, sum(file.size for file in wanted.values()))
+    return Mirrored(copy, bool(put or gone), len(missing), total, sum(file.size for file in files.values()))
 
 
 def _downloaded(api: HfApi, source: Address, sibling: Any, commit: str, folder: Path) -> Path:
@@ -161,7 +163,7 @@ def _check_commit(source: Address, commit: object) -> None:
     """
     if not isinstance(commit, str) or not _COMMIT.fullmatch(commit):
         raise BadData(
-            f"{source} names no commit ({str(commit)[:40]!r})",
+            f"{source} states no valid commit ({str(commit)[:40]!r})",
             "mirror from a hub of the Hugging Face protocol",
         )
 
@@ -171,117 +173,130 @@ def _copy(
 ) -> tuple[Repository, Mirror | None]:
     """The repository that is the copy, made where there is none. Raises Conflict."""
     try:
-        found = repositories.find(source.kind, name)
+        repository = repositories.find(source.kind, name)
     except NotFound:
         return repositories.create(source.kind, name, private=private, owner=KEEPER), None
-    known = next(iter(mirrors(repositories.store, found.id)), None)
+    known = next(iter(mirrors(repositories.store, repository.id)), None)
     with repositories.engine.connect() as connection:
         first = connection.execute(
-            sa.select(sa.func.count()).where(tables.commits.c.repository == found.id)
+            sa.select(sa.func.count()).where(tables.commits.c.repository == repository.id)
         ).scalar()
     if known is None:
-        if first == 1 and list(repositories.commit(found, "main").files) == [".gitattributes"]:
-            return found, None  # made by a run that was killed, or by hand for this purpose: nothing is lost
+        if first == 1 and list(repositories.commit(repository, "main").files) == [".gitattributes"]:
+            return (
+                repository,
+                None,
+            )  # made by a run that was killed, or by hand for this purpose: nothing is lost
         raise Conflict(
-            f"{found.name} is a repository of its own here, not a copy of {source}",
+            f"{repository.name} is a repository of its own here, not a copy of {source}",
             "choose another name with --as",
         )
     if (known.source.endpoint, known.source.name) != (source.endpoint, source.name):
         raise Conflict(
-            f"{found.name} is a copy of {known.source}, not of {source}", "choose another name with --as"
+            f"{repository.name} is a copy of {known.source}, not of {source}", "choose another name with --as"
         )
-    return found, known
+    return repository, known
 
 
 def _compare(
-    repositories: Repositories, found: Repository, source: Address, told: list[Any], before: Commit
+    repositories: Repositories, repository: Repository, source: Address, siblings: list[Any], before: Commit
 ) -> tuple[dict[str, File], list[Any]]:
     """(files that are here already by path, the others as the hub described them). Raises BadData for a path
     that no repository may have.
     """
-    wanted: dict[str, File] = {}
+    files: dict[str, File] = {}
     missing: list[Any] = []
-    shared = _shared(repositories, found, {one.lfs.sha256 for one in told if one.lfs is not None})
-    for one in told:
-        check_path(one.rfilename)
-        if one.lfs is None and one.blob_id is None:
+    shared = _shared(
+        repositories, repository, {sibling.lfs.sha256 for sibling in siblings if sibling.lfs is not None}
+    )
+    for sibling in siblings:
+        check_path(sibling.rfilename)
+        if sibling.lfs is None and sibling.blob_id is None:
             raise BadData(
-                f"{source} does not say what {one.rfilename!r} holds",
+                f"{source} gives no digest for {sibling.rfilename!r}",
                 "mirror from a hub that lists digests of its files",
             )
-        here = before.files.get(one.rfilename)
-        content = repositories.contents.find(one.lfs.sha256) if one.lfs and one.lfs.sha256 in shared else None
-        if one.lfs is not None and content is not None:
+        here = before.files.get(sibling.rfilename)
+        content = (
+            repositories.contents.find(sibling.lfs.sha256)
+            if sibling.lfs and sibling.lfs.sha256 in shared
+            else None
+        )
+        if sibling.lfs is not None and content is not None:
             repositories.contents.renew(content)
-            wanted[one.rfilename] = lfs_file(one.lfs.sha256, one.lfs.size)
+            files[sibling.rfilename] = lfs_file(sibling.lfs.sha256, sibling.lfs.size)
         elif (
-            one.lfs is None
+            sibling.lfs is None
             and here is not None
-            and here.oid == one.blob_id
+            and here.oid == sibling.blob_id
             and repositories.contents.find(here.sha256) is not None
         ):
-            wanted[one.rfilename] = here
+            files[sibling.rfilename] = here
         else:
-            missing.append(one)
-    return wanted, missing
+            missing.append(sibling)
+    return files, missing
 
 
-def _shared(repositories: Repositories, found: Repository, digests: set[str]) -> set[str]:
+def _shared(repositories: Repositories, repository: Repository, digests: set[str]) -> set[str]:
     """Those of ``digests`` that the copy may hold without fetching them: its own, what was fetched for it,
     and what everyone may read here."""
     uploads = Uploads(repositories.engine)
     rights = Permissions(repositories, Users(repositories.store), uploads)
-    own = repositories.held(found.id, digests) | uploads.contents_of(KEEPER, found.id, digests)
-    return own | rights.readable(NOBODY, digests - own)
+    readable = repositories.held(repository.id, digests) | uploads.contents_of(KEEPER, repository.id, digests)
+    return readable | rights.readable(NOBODY, digests - readable)
 
 
-def _taken(repositories: Repositories, found: Repository, source: Address, told: Any, path: Path) -> File:
+def _taken(
+    repositories: Repositories, repository: Repository, source: Address, sibling: Any, path: Path
+) -> File:
     """A fetched file as the repository holds it. Raises BadData when it is not what the other hub said; then
     it is removed.
     """
     size = path.stat().st_size
-    if told.lfs is not None:
-        repositories.contents.accept(path, told.lfs.sha256, told.lfs.size)
-        Uploads(repositories.engine).content(KEEPER, found.id, told.lfs.sha256)
-        return lfs_file(told.lfs.sha256, told.lfs.size)
+    if sibling.lfs is not None:
+        repositories.contents.accept(path, sibling.lfs.sha256, sibling.lfs.size)
+        Uploads(repositories.engine).content(KEEPER, repository.id, sibling.lfs.sha256)
+        return lfs_file(sibling.lfs.sha256, sibling.lfs.size)
     data = path.read_bytes() if size <= _SMALL else b""
     path.unlink()
-    if size > _SMALL or git_oid("blob", data) != told.blob_id:
+    if size > _SMALL or git_oid("blob", data) != sibling.blob_id:
         raise BadData(
-            f"{told.rfilename} of {source} is not what that hub says of it (git object "
-            f"{str(told.blob_id)[:12]})",
+            f"{sibling.rfilename} of {source} does not match the digest of that hub (git object "
+            f"{str(sibling.blob_id)[:12]})",
             "run the same command again",
         )
-    return File(repositories.contents.put(data), size, False, told.blob_id)
+    return File(repositories.contents.put(data), size, False, sibling.blob_id)
 
 
-def _stands(repositories: Repositories, found: Repository, commit: str) -> str:
+def _stands(repositories: Repositories, repository: Repository, commit: str) -> str:
     """The commit here that a commit of the other hub became; nothing where it was never copied."""
     try:
-        return repositories.resolve(found, commit)
+        return repositories.resolve(repository, commit)
     except NotFound:
         return ""
 
 
-def _remember(repositories: Repositories, found: Repository, made: Mirror, commit: Commit) -> None:
+def _remember(repositories: Repositories, repository: Repository, copy: Mirror, commit: Commit) -> None:
     """Where the copy stands, and the other hub's commit id as a revision of it."""
     table, refs = tables.mirrors, tables.refs
     with repositories.engine.begin() as connection:
-        connection.execute(table.delete().where(table.c.repository == found.id))
+        connection.execute(table.delete().where(table.c.repository == repository.id))
         connection.execute(
             table.insert().values(
-                repository=found.id,
-                endpoint=made.source.endpoint,
-                source=made.source.name,
-                revision=made.source.revision,
-                commit_id=made.commit,
-                at=made.at,
+                repository=repository.id,
+                endpoint=copy.source.endpoint,
+                source=copy.source.name,
+                revision=copy.source.revision,
+                commit_id=copy.commit,
+                at=copy.at,
             )
         )
-        own = (refs.c.repository == found.id, refs.c.kind == "source", refs.c.name == made.commit)
-        connection.execute(refs.delete().where(*own))
+        same = (refs.c.repository == repository.id, refs.c.kind == "source", refs.c.name == copy.commit)
+        connection.execute(refs.delete().where(*same))
         connection.execute(
-            refs.insert().values(repository=found.id, kind="source", name=made.commit, commit_id=commit.id)
+            refs.insert().values(
+                repository=repository.id, kind="source", name=copy.commit, commit_id=commit.id
+            )
         )
 
 

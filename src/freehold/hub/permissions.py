@@ -79,26 +79,26 @@ class Permissions:
 
     def _readable(self, actor: User, digest: str) -> bool:
         rows, held = tables.repositories, tables.holdings
-        asked = (
+        statement = (
             sa.select(rows)
             .join(held, held.c.repository == rows.c.id)
             .where(held.c.sha256 == digest, self._open_to(actor))
             .limit(_LOOKED_AT)
         )
         with self._repositories.engine.connect() as connection:
-            found = connection.execute(asked).all()
-        return any(self._repositories.held(row.id, {digest}) for row in found)
+            candidates = connection.execute(statement).all()
+        return any(self._repositories.held(row.id, {digest}) for row in candidates)
 
     def _open_to(self, actor: User) -> sa.ColumnElement[bool]:
         """What :meth:`opens` says of a repository, as a condition on its row."""
         if actor.role == "admin":
             return sa.true()
         rows, accesses = tables.repositories, tables.accesses
-        own = rows.c.author.in_([name for name in (actor.name, *actor.organisations) if name])
+        own_rows = rows.c.author.in_([name for name in (actor.name, *actor.organisations) if name])
         let_in = sa.exists().where(
             accesses.c.repository == rows.c.id, accesses.c.user == actor.name, accesses.c.status == "accepted"
         )
-        return sa.or_(own, sa.and_(sa.not_(rows.c.private), sa.or_(rows.c.gated == "", let_in)))
+        return sa.or_(own_rows, sa.and_(sa.not_(rows.c.private), sa.or_(rows.c.gated == "", let_in)))
 
     def nameable(self, actor: User, repository: Repository, digests: Collection[str]) -> set[str]:
         """Those of ``digests`` that a commit by the actor to the repository may name: what they uploaded
@@ -116,17 +116,17 @@ class Permissions:
         candidates = self._contents.marked(chunk, _LOOKED_AT)
         return next((content for content in candidates if self._readable(actor, content.sha256)), None)
 
-    def missing_chunks(self, actor: User, wanted: Mapping[str, Sequence[tuple[int, int]]]) -> str:
+    def missing_chunks(self, actor: User, spans: Mapping[str, Sequence[tuple[int, int]]]) -> str:
         """A xorb of which some wanted chunks (first, end) are neither of the actor's uploads nor of files
         they may read; nothing if none is."""
-        for xorb in sorted(wanted.keys() - self._uploads.xorbs_of(actor.name, wanted.keys())):
-            if max(end for _, end in wanted[xorb]) > _MOST_CHUNKS:
+        for xorb in sorted(spans.keys() - self._uploads.xorbs_of(actor.name, spans.keys())):
+            if max(end for _, end in spans[xorb]) > _MOST_CHUNKS:
                 return xorb
-            left = _numbers(wanted[xorb])
+            left = _numbers(spans[xorb])
             for content in self._contents.packed_in(xorb, _LOOKED_AT):
-                own = _numbers((term.first, term.end) for term in content.terms if term.xorb == xorb)
-                if left & own and self._readable(actor, content.sha256):
-                    left -= own
+                numbers = _numbers((term.first, term.end) for term in content.terms if term.xorb == xorb)
+                if left & numbers and self._readable(actor, content.sha256):
+                    left -= numbers
                 if not left:
                     break
             if left:

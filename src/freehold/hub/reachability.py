@@ -16,8 +16,8 @@ def leads_to(connection: sa.Connection, repository: int, commit_id: str) -> bool
     if connection.execute(at.limit(1)).first() is not None:
         return True
     line = line_of_refs(repository)
-    asked = sa.select(line.c.id).where(line.c.id == commit_id).limit(1)
-    return connection.execute(asked).first() is not None
+    statement = sa.select(line.c.id).where(line.c.id == commit_id).limit(1)
+    return connection.execute(statement).first() is not None
 
 
 def held_by(connection: sa.Connection, repository: int, digests: Collection[str]) -> set[str]:

@@ -31,7 +31,7 @@ from freehold.models.store import Store, entry_of, files_by_digest, remedy_of
 
 #: The file of the catalogue and what SQLite keeps beside it.
 _FILES = (catalogue.FILE, f"{catalogue.FILE}-wal", f"{catalogue.FILE}-shm")
-#: Tables of what search knows, which is made anew of the others.
+#: Tables of what search knows, which is rebuilt from the others.
 _DERIVED = ("documents", "kinds", "tag_counts", "steps", "name_words")
 #: A character that cannot stand in a model's name.
 _STRANGE = re.compile(r"[^A-Za-z0-9._-]")
@@ -49,32 +49,32 @@ def repair(folder: Path, sink: Sink = silent) -> Repaired:
     """Make the store in ``folder`` usable. Raises Busy where another process is repairing it, DoesNotFit on a
     full disk.
     """
-    told = Repaired()
+    report = Repaired()
     with atomic_files.locked(folder / ".repair.lock", "repairing the store"):
         why = damage(folder)
         if why:
-            _rebuild(folder, why, told)
-        strange = _move_manifests(folder, told)
+            _rebuild(folder, why, report)
+        strange = _move_manifests(folder, report)
         store = Store(folder)
-        _add_entries(store, told)
-        _fill_manifests(store, told)
+        _add_entries(store, report)
+        _fill_manifests(store, report)
         if why:
-            told.done.extend(repository_checks.repair(Repositories(store)))
+            report.done.extend(repository_checks.repair(Repositories(store)))
         if why or strange:
-            _name_by_headers(store, told)
-            _tell_unnamed(store, told)
-        _move_damaged(store, told, sink)
-    return told
+            _name_by_headers(store, report)
+            _tell_unnamed(store, report)
+        _move_damaged(store, report, sink)
+    return report
 
 
-def _move_manifests(folder: Path, told: Repaired) -> bool:
+def _move_manifests(folder: Path, report: Repaired) -> bool:
     """Move manifests that are damaged aside; whether there were any."""
     _, strange = Manifests(folder / "manifests").read()
     for path, why in strange.items():
         aside = folder / "damaged" / f"{path.parent.name}-{path.name}-{time.time_ns()}"
         atomic_files.make_folder(aside.parent)
         os.replace(path, aside)
-        told.done.append(f"{why}; it is moved to {aside}")
+        report.done.append(f"{why}; it is moved to {aside}")
     return bool(strange)
 
 
@@ -107,7 +107,7 @@ def _read_all(engine: sa.Engine, table: sa.Table) -> None:
             raise DamagedStore(f"a row of the table {table.name} cannot be read ({error})") from None
 
 
-def _rebuild(folder: Path, why: str, told: Repaired) -> None:
+def _rebuild(folder: Path, why: str, report: Repaired) -> None:
     """Move the damaged database aside and make a new one of its readable rows."""
     aside = folder / "damaged" / f"catalogue-{time.time_ns()}"
     atomic_files.make_folder(aside)
@@ -115,14 +115,14 @@ def _rebuild(folder: Path, why: str, told: Repaired) -> None:
         if (folder / name).exists():
             os.replace(folder / name, aside / name)
     engine = catalogue.open_catalogue(folder)
-    told.done.append(f"the catalogue was made anew, because {why}")
+    report.done.append(f"the catalogue was rebuilt, because {why}")
     if (aside / catalogue.FILE).exists():
-        told.done.append(f"the damaged one is kept in {aside}")
-        _salvage(aside / catalogue.FILE, engine, told)
+        report.done.append(f"the damaged one is kept in {aside}")
+        _salvage(aside / catalogue.FILE, engine, report)
     engine.dispose()
 
 
-def _add_entries(store: Store, told: Repaired) -> None:
+def _add_entries(store: Store, report: Repaired) -> None:
     """Rows of the table of models for manifests that have none."""
     entries, _ = store.manifests.read()
     with store.engine.begin() as connection:
@@ -130,10 +130,10 @@ def _add_entries(store: Store, told: Repaired) -> None:
         for entry in entries:
             if (entry.name, entry.revision) not in rows:
                 connection.execute(catalogue.models.insert().values(**vars(entry)))
-                told.done.append(f"{entry.name}@{entry.revision[:12]} is named again, from its manifest")
+                report.done.append(f"{entry.name}@{entry.revision[:12]} was restored from its manifest")
 
 
-def _salvage(file: Path, engine: sa.Engine, told: Repaired) -> None:
+def _salvage(file: Path, engine: sa.Engine, report: Repaired) -> None:
     """Copy what can be read of a damaged database into a new one."""
     with contextlib.closing(sqlite3.connect(file)) as old:
         old.text_factory = bytes
@@ -146,11 +146,11 @@ def _salvage(file: Path, engine: sa.Engine, told: Repaired) -> None:
                     statement = catalogue.upsert(connection, table).values(**row)
                     connection.execute(statement.on_conflict_do_nothing())
             if rows:
-                told.done.append(
+                report.done.append(
                     f"{len(rows)} rows of {table.name} were read{'' if whole else ', not all of them'}"
                 )
             if not whole and not rows:
-                told.done.append(f"nothing of {table.name} could be read")
+                report.done.append(f"nothing of {table.name} could be read")
 
 
 def _readable(old: sqlite3.Connection, table: sa.Table) -> tuple[list[dict[str, Any]], bool]:
@@ -185,19 +185,19 @@ def _python_value(column: sa.Column[Any], value: Any) -> Any:
     return column.type.python_type(text)
 
 
-def _fill_manifests(store: Store, told: Repaired) -> None:
+def _fill_manifests(store: Store, report: Repaired) -> None:
     """A manifest for each row that has none, or whose own is damaged."""
     whole = {(entry.name, entry.revision) for entry in store.manifests.read()[0]}
     for model in store.models():
         if (model.name, model.revision) in whole:
             continue
         if atomic_files.digest_of(model.manifest) != model.revision:
-            told.left.append(
+            report.left.append(
                 f"{model.name}@{model.revision[:12]} does not match its revision: {remedy_of(model)}"
             )
             continue
         store.manifests.write(entry_of(model))
-        told.done.append(f"the manifest of {model.name}@{model.revision[:12]} is written")
+        report.done.append(f"the manifest of {model.name}@{model.revision[:12]} was written")
 
 
 def _named(store: Store) -> set[str]:
@@ -206,24 +206,22 @@ def _named(store: Store) -> set[str]:
         return catalogue.held(connection) | files_by_digest(store).keys()
 
 
-def _name_by_headers(store: Store, told: Repaired) -> None:
+def _name_by_headers(store: Store, report: Repaired) -> None:
     """Names for GGUF files among the blobs that nothing names, by what their headers say."""
     named = _named(store)
     for path in sorted(store.blobs.glob("??/*")):
         entry = None if path.name in named else _from_header(path)
         if entry is not None and store.checked.is_whole(path.name):
             store.keep(entry)
-            told.done.append(
-                f"{entry.name} is named by what its header says; where it came from is not known any more"
-            )
+            report.done.append(f"{entry.name} was named after its header; its source is no longer known")
 
 
-def _tell_unnamed(store: Store, told: Repaired) -> None:
+def _tell_unnamed(store: Store, report: Repaired) -> None:
     """Say which blobs nothing names: with a lost catalogue they may be what a hub's repositories hold."""
     named = _named(store)
     left = [path for path in store.blobs.glob("??/*") if path.name not in named]
     if left:
-        told.left.append(
+        report.left.append(
             f"{len(left)} files in {store.blobs} are named by no model and no repository, and 'freehold gc' "
             "would remove "
             f"them; what a hub held is in {catalogue.FILE} alone, so put a backup of it back first if there "
@@ -249,7 +247,7 @@ def _from_header(path: Path) -> Entry | None:
     return Entry(name, atomic_files.digest_of(manifest), values, manifest, time.time())
 
 
-def _move_damaged(store: Store, told: Repaired, sink: Sink) -> None:
+def _move_damaged(store: Store, report: Repaired, sink: Sink) -> None:
     """Read every blob that a model names; a damaged one is moved aside, and how it comes back is said."""
     needed = files_by_digest(store)
     total = sum(store.blob(digest).stat().st_size for digest in needed if store.blob(digest).exists())
@@ -262,4 +260,4 @@ def _move_damaged(store: Store, told: Repaired, sink: Sink) -> None:
                 why = f"{model.name}: {name} was damaged and is moved to {aside}"
             except FileNotFoundError:
                 why = f"{model.name}: {name} is missing"
-            told.left.append(f"{why}; {remedy_of(model)}")
+            report.left.append(f"{why}; {remedy_of(model)}")

@@ -126,7 +126,7 @@ class Repositories:
                 self._indexed(connection, number, "")
         except IntegrityError:
             raise Exists(
-                f"a {kind} named {name} is there already (names differ by more than case)",
+                f"a {kind} named {name} already exists (names must differ by more than case)",
                 "choose another name",
             ) from None
         return self.find(kind, name)
@@ -157,10 +157,10 @@ class Repositories:
             ).first()
         return None if row is None else repository_of(row)
 
-    def delete(self, found: Repository) -> None:
+    def delete(self, repository: Repository) -> None:
         """Forget a repository; its contents go with the next collection."""
         with self.engine.begin() as connection:
-            self.index.remove(connection, found.id)
+            self.index.remove(connection, repository.id)
             for table in (
                 tables.commits,
                 tables.refs,
@@ -172,22 +172,25 @@ class Repositories:
                 tables.events,
                 tables.uploads,
             ):
-                connection.execute(table.delete().where(table.c.repository == found.id))
-            connection.execute(tables.repositories.delete().where(tables.repositories.c.id == found.id))
+                connection.execute(table.delete().where(table.c.repository == repository.id))
+            connection.execute(tables.repositories.delete().where(tables.repositories.c.id == repository.id))
 
-    def move(self, found: Repository, name: str) -> None:
-        """Rename; the old name leads to the new one until something else takes it. Raises Exists, UsageError."""
+    def move(self, repository: Repository, name: str) -> None:
+        """Rename; the old name leads to the new one until something else takes it.
+
+        Raises Exists, UsageError.
+        """
         check_repository_name(name)
         try:
             with self.engine.begin() as connection:
                 connection.execute(
                     tables.moves.delete().where(
-                        tables.moves.c.kind == found.kind, tables.moves.c.folded == name.lower()
+                        tables.moves.c.kind == repository.kind, tables.moves.c.folded == name.lower()
                     )
                 )
                 connection.execute(
                     tables.repositories.update()
-                    .where(tables.repositories.c.id == found.id)
+                    .where(tables.repositories.c.id == repository.id)
                     .values(
                         name=name,
                         folded=name.lower(),
@@ -197,28 +200,33 @@ class Repositories:
                 )
                 connection.execute(
                     tables.moves.delete().where(
-                        tables.moves.c.kind == found.kind, tables.moves.c.folded == found.name.lower()
+                        tables.moves.c.kind == repository.kind,
+                        tables.moves.c.folded == repository.name.lower(),
                     )
                 )
-                if found.name.lower() != name.lower():
+                if repository.name.lower() != name.lower():
                     connection.execute(
                         tables.moves.insert().values(
-                            kind=found.kind, folded=found.name.lower(), repository=found.id
+                            kind=repository.kind, folded=repository.name.lower(), repository=repository.id
                         )
                     )
-                self._indexed(connection, found.id)
+                self._indexed(connection, repository.id)
         except IntegrityError:
-            raise Exists(f"a {found.kind} named {name} is there already", "choose another name") from None
+            raise Exists(f"a {repository.kind} named {name} already exists", "choose another name") from None
 
-    def settings(self, found: Repository, *, private: bool | None = None, gated: str | None = None) -> None:
+    def settings(
+        self, repository: Repository, *, private: bool | None = None, gated: str | None = None
+    ) -> None:
         """Change who may read."""
         values = {key: value for key, value in (("private", private), ("gated", gated)) if value is not None}
         if values:
             with self.engine.begin() as connection:
                 connection.execute(
-                    tables.repositories.update().where(tables.repositories.c.id == found.id).values(**values)
+                    tables.repositories.update()
+                    .where(tables.repositories.c.id == repository.id)
+                    .values(**values)
                 )
-                self._indexed(connection, found.id)
+                self._indexed(connection, repository.id)
 
     # -- listing ----------------------------------------------------------------------------
 
@@ -231,12 +239,12 @@ class Repositories:
             fitting = _fitting(connection, numbers)
         if fitting < len(numbers):
             numbers, following = self.index.page(query, cursor, fitting)
-        found: dict[int, Repository] = {}
+        listed: dict[int, Repository] = {}
         with self.engine.connect() as connection:
             for some in tables.in_parts(numbers):
                 rows = sa.select(tables.repositories).where(tables.repositories.c.id.in_(some))
-                found |= {row.id: repository_of(row) for row in connection.execute(rows)}
-        return [found[number] for number in numbers if number in found], following
+                listed |= {row.id: repository_of(row) for row in connection.execute(rows)}
+        return [listed[number] for number in numbers if number in listed], following
 
     def index_entry(self, connection: sa.Connection, number: int, card: str | None = None) -> Entry:
         """What the index should hold of a repository as it stands within a transaction. ``card``: its card's
@@ -274,17 +282,17 @@ class Repositories:
 
     # -- states -----------------------------------------------------------------------------
 
-    def refs(self, found: Repository) -> list[tuple[str, str, str]]:
+    def refs(self, repository: Repository) -> list[tuple[str, str, str]]:
         """(kind, name, commit) of branches and tags."""
         with self.engine.connect() as connection:
             rows = connection.execute(
                 sa.select(tables.refs)
-                .where(tables.refs.c.repository == found.id)
+                .where(tables.refs.c.repository == repository.id)
                 .order_by(tables.refs.c.kind, tables.refs.c.name)
             )
             return [(row.kind, row.name, row.commit_id) for row in rows]
 
-    def resolve(self, found: Repository, revision: str, *, lost: bool = False) -> str:
+    def resolve(self, repository: Repository, revision: str, *, lost: bool = False) -> str:
         """Commit id of a branch, tag or (shortened) commit id that one of them leads to. Raises NotFound.
 
         ``lost``: also of a commit that nothing leads to any more, since its branch was removed or its
@@ -294,7 +302,7 @@ class Repositories:
         with self.engine.connect() as connection:
             rows = connection.execute(
                 sa.select(tables.refs.c.commit_id)
-                .where(tables.refs.c.repository == found.id, tables.refs.c.name == name)
+                .where(tables.refs.c.repository == repository.id, tables.refs.c.name == name)
                 .order_by(tables.refs.c.kind)
             ).all()
             if rows:
@@ -303,14 +311,16 @@ class Repositories:
                 ids = tables.commits.c.id
                 known = connection.execute(
                     sa.select(ids)
-                    .where(tables.commits.c.repository == found.id, ids.startswith(revision))
+                    .where(tables.commits.c.repository == repository.id, ids.startswith(revision))
                     .limit(20)
                 ).scalars()
-                led_to = [one for one in known if lost or leads_to(connection, found.id, one)]
+                led_to = [
+                    commit_id for commit_id in known if lost or leads_to(connection, repository.id, commit_id)
+                ]
                 if len(led_to) == 1:
                     return led_to[0]
         raise NotFound(
-            f"{found.name} has no revision {revision[:80]!r}", "name a branch, a tag or a commit of it"
+            f"{repository.name} has no revision {revision[:80]!r}", "name a branch, a tag or a commit of it"
         )
 
     def held(self, repository: int, digests: Collection[str]) -> set[str]:
@@ -329,94 +339,94 @@ class Repositories:
             ).scalar_one()
         return frozenset(values[0] for values in files.values())
 
-    def commit(self, found: Repository, revision: str) -> Commit:
+    def commit(self, repository: Repository, revision: str) -> Commit:
         """The state at a revision. Raises NotFound."""
-        return self._state(found, self.resolve(found, revision))
+        return self._state(repository, self.resolve(repository, revision))
 
-    def before(self, found: Repository, commit: Commit) -> Commit | None:
+    def before(self, repository: Repository, commit: Commit) -> Commit | None:
         """The state before a commit; None before the first."""
-        return self._state(found, commit.parent) if commit.parent else None
+        return self._state(repository, commit.parent) if commit.parent else None
 
-    def _state(self, found: Repository, commit_id: str) -> Commit:
+    def _state(self, repository: Repository, commit_id: str) -> Commit:
         with self.engine.connect() as connection:
             row = connection.execute(
                 sa.select(tables.commits).where(
-                    tables.commits.c.repository == found.id, tables.commits.c.id == commit_id
+                    tables.commits.c.repository == repository.id, tables.commits.c.id == commit_id
                 )
             ).one()
         return commit_of(row)
 
-    def history(self, found: Repository, revision: str) -> list[Commit]:
+    def history(self, repository: Repository, revision: str) -> list[Commit]:
         """Commits from a revision back to the first, without their files."""
         columns = [column for column in tables.commits.c if column.name != "files"]
         with self.engine.connect() as connection:
             rows = {
                 row.id: row
                 for row in connection.execute(
-                    sa.select(*columns).where(tables.commits.c.repository == found.id)
+                    sa.select(*columns).where(tables.commits.c.repository == repository.id)
                 )
             }
-        at, line = self.resolve(found, revision), list[Commit]()
+        at, line = self.resolve(repository, revision), list[Commit]()
         while at in rows:
             row = rows[at]
             line.append(Commit(row.id, row.parent, row.title, row.message, row.author, row.created, {}))
             at = row.parent
         return line
 
-    def apply(self, found: Repository, branch: str, change: Change, author: str) -> Commit:
+    def apply(self, repository: Repository, branch: str, change: Change, author: str) -> Commit:
         """Add a commit to a branch. Raises NotFound, UsageError, BadData, Stale; then nothing has changed."""
-        return self._apply(found, branch, change, author)[0]
+        return self._apply(repository, branch, change, author)[0]
 
-    def propose(self, found: Repository, start: str, change: Change, author: str) -> tuple[Commit, str]:
+    def propose(self, repository: Repository, start: str, change: Change, author: str) -> tuple[Commit, str]:
         """Add a commit after ``start`` on a new line beside the branches; the commit and the line's name,
         ``refs/pr/N``. Raises like :meth:`apply`.
         """
-        return self._apply(found, "", change, author, start)
+        return self._apply(repository, "", change, author, start)
 
-    def _lock(self, connection: sa.Connection, found: Repository) -> None:
+    def _lock(self, connection: sa.Connection, repository: Repository) -> None:
         """Take the write lock by a change that changes nothing: what is done to one repository queues up, and
         numbers stay apart.
         """
         rows = tables.repositories
-        connection.execute(rows.update().where(rows.c.id == found.id).values(downloads=rows.c.downloads))
+        connection.execute(rows.update().where(rows.c.id == repository.id).values(downloads=rows.c.downloads))
 
     def discuss(
-        self, found: Repository, title: str, author: str, *, text: str = "", request: bool = False
+        self, repository: Repository, title: str, author: str, *, text: str = "", request: bool = False
     ) -> int:
         """Open a discussion, or with ``request`` a line for commits beside the branches, a draft until its
         author opens it; its number.
         """
-        head = self.resolve(found, "main")
+        head = self.resolve(repository, "main")
         with self.engine.begin() as connection:
-            self._lock(connection, found)
+            self._lock(connection, repository)
             status = "draft" if request else "open"
             number = discussions.start(
-                connection, found.id, title, author, text=text, request=request, status=status
+                connection, repository.id, title, author, text=text, request=request, status=status
             )
             if request:
-                self._new_line(connection, found, number, head)
+                self._new_line(connection, repository, number, head)
         return number
 
-    def proposed(self, found: Repository, request: discussions.Discussion) -> Proposal:
+    def proposed(self, repository: Repository, request: discussions.Discussion) -> Proposal:
         """What a request changes. Raises Conflict where it has nothing in common with its branch."""
         if request.merged_as:
-            taken = self._state(found, request.merged_as)
+            taken = self._state(repository, request.merged_as)
             with self.engine.connect() as connection:
-                there = leads_to(connection, found.id, taken.id)
+                there = leads_to(connection, repository.id, taken.id)
             # of a history that was squashed since, nothing is shown
-            return Proposal((self.before(found, taken) if there else None) or taken, taken, taken, [])
+            return Proposal((self.before(repository, taken) if there else None) or taken, taken, taken, [])
         head, branch = (
-            self.commit(found, discussions.line_of(request.number)),
-            self.commit(found, request.base),
+            self.commit(repository, discussions.line_of(request.number)),
+            self.commit(repository, request.base),
         )
-        there = {one.id for one in self.history(found, branch.id)}
-        shared = next((one.id for one in self.history(found, head.id) if one.id in there), None)
+        there = {commit.id for commit in self.history(repository, branch.id)}
+        shared = next((commit.id for commit in self.history(repository, head.id) if commit.id in there), None)
         if shared is None:
             raise Conflict(
                 f"request {request.number} and {request.base} have no commit in common",
-                "propose the change anew",
+                "propose the change again",
             )
-        base = self.commit(found, shared)
+        base = self.commit(repository, shared)
         mine, theirs = differing(base.files, head.files), differing(base.files, branch.files)
         return Proposal(
             base,
@@ -425,7 +435,7 @@ class Repositories:
             sorted(path for path in mine & theirs if head.files.get(path) != branch.files.get(path)),
         )
 
-    def merge(self, found: Repository, request: discussions.Discussion, author: str) -> Commit:
+    def merge(self, repository: Repository, request: discussions.Discussion, author: str) -> Commit:
         """Take a request into its branch as one commit. Raises Conflict, Stale; then nothing has changed."""
         if not request.request or request.status not in ("open", "draft"):
             what = f"is {request.status}" if request.request else "proposes no change"
@@ -433,7 +443,7 @@ class Repositories:
                 f"discussion {request.number} {what} and cannot be merged",
                 "open it first" if request.request else "",
             )
-        base, head, there, conflicts = self.proposed(found, request)
+        base, head, there, conflicts = self.proposed(repository, request)
         if conflicts:
             raise Conflict(
                 f"request {request.number} cannot be merged: {conflicts[0]} was changed on {request.base} "
@@ -447,11 +457,11 @@ class Repositories:
             put={path: head.files[path] for path in changed & head.files.keys()},
             removed=sorted((changed - head.files.keys()) & there.files.keys()),
         )
-        return self._apply(found, request.base, change, author, merging=request)[0]
+        return self._apply(repository, request.base, change, author, merging=request)[0]
 
     def _apply(
         self,
-        found: Repository,
+        repository: Repository,
         branch: str,
         change: Change,
         author: str,
@@ -459,29 +469,29 @@ class Repositories:
         merging: discussions.Discussion | None = None,
     ) -> tuple[Commit, str]:
         self._check_uploaded(change)
-        self._ask(found, start or branch, change)
+        self._ask(repository, start or branch, change)
         with self.engine.begin() as connection:
-            self._lock(connection, found)
+            self._lock(connection, repository)
             if start:
                 text = change.message.strip() or "Proposed with a commit"
                 number = discussions.start(
-                    connection, found.id, change.title, author, text=text, request=True
+                    connection, repository.id, change.title, author, text=text, request=True
                 )
-                branch = self._new_line(connection, found, number, start)
-            head, before = self._head(connection, found, branch, change.parent)
-            files = changed(before, found.name, change, lambda at: self.commit(found, at).files)
+                branch = self._new_line(connection, repository, number, start)
+            head, before = self._head(connection, repository, branch, change.parent)
+            files = changed(before, repository.name, change, lambda at: self.commit(repository, at).files)
             check_together(files)
             values = commit_row(head, change, author, files)
-            connection.execute(tables.commits.insert().values(repository=found.id, **values))
-            self._advance(connection, found, branch, head, values["id"])
+            connection.execute(tables.commits.insert().values(repository=repository.id, **values))
+            self._advance(connection, repository, branch, head, values["id"])
             if number := discussions.number_of(branch):
-                told = {"subject": change.title, "oid": values["id"]}
-                discussions.note(connection, found.id, number, author, "commit", told)
+                details = {"subject": change.title, "oid": values["id"]}
+                discussions.note(connection, repository.id, number, author, "commit", details)
             if merging is not None:
                 discussions.set_status(connection, merging, "merged", author, values["id"])
-            protect(connection, found.id, files)
+            protect(connection, repository.id, files)
             if branch == "main":
-                self._describe(connection, found, files, values["created"])
+                self._describe(connection, repository, files, values["created"])
         commit = Commit(
             values["id"], head, values["title"], values["message"], author, values["created"], files
         )
@@ -499,72 +509,76 @@ class Repositories:
             )
 
     def _head(
-        self, connection: sa.Connection, found: Repository, branch: str, parent: str
+        self, connection: sa.Connection, repository: Repository, branch: str, parent: str
     ) -> tuple[str, dict[str, File]]:
         """The commit that a branch is at, and its files. Raises NotFound, Stale where it is not at
         ``parent``.
         """
         head = connection.execute(
-            sa.select(tables.refs.c.commit_id).where(*branch_row(found, branch))
+            sa.select(tables.refs.c.commit_id).where(*branch_row(repository, branch))
         ).scalar()
         if head is None:
-            raise NotFound(f"{found.name} has no branch {branch[:80]!r}", "create the branch first")
+            raise NotFound(f"{repository.name} has no branch {branch[:80]!r}", "create the branch first")
         if parent and not head.startswith(parent):
             raise Stale(
-                f"the branch {branch} of {found.name} is at {head[:12]} and the commit was made on "
+                f"the branch {branch} of {repository.name} is at {head[:12]} and the commit was made on "
                 f"{parent[:12]}",
                 "fetch the branch and commit again",
             )
         row = connection.execute(
             sa.select(tables.commits.c.files).where(
-                tables.commits.c.repository == found.id, tables.commits.c.id == head
+                tables.commits.c.repository == repository.id, tables.commits.c.id == head
             )
         ).one()
         return head, {path: File(*values) for path, values in row.files.items()}
 
     def _advance(
-        self, connection: sa.Connection, found: Repository, branch: str, head: str, commit_id: str
+        self, connection: sa.Connection, repository: Repository, branch: str, head: str, commit_id: str
     ) -> None:
         """Move a branch from one commit to the next. Raises Stale where it is no longer at ``head``."""
         refs = tables.refs
-        where = (*branch_row(found, branch), refs.c.commit_id == head)
+        where = (*branch_row(repository, branch), refs.c.commit_id == head)
         moved = connection.execute(refs.update().where(*where).values(commit_id=commit_id))
         if moved.rowcount != 1:
             raise Stale(
-                f"the branch {branch} of {found.name} moved or was removed meanwhile",
+                f"the branch {branch} of {repository.name} moved or was removed meanwhile",
                 "fetch the branch and commit again",
             )
 
     def _describe(
-        self, connection: sa.Connection, found: Repository, files: dict[str, File], modified: float
+        self, connection: sa.Connection, repository: Repository, files: dict[str, File], modified: float
     ) -> None:
         """Take over what the README on the branch main says of the repository."""
         text = self._card_text(files.get("README.md"))
         card = front_matter.of_card(text)
-        tags = front_matter.tags_of(card, files, found.kind)
+        tags = front_matter.tags_of(card, files, repository.kind)
         connection.execute(
             tables.repositories.update()
-            .where(tables.repositories.c.id == found.id)
+            .where(tables.repositories.c.id == repository.id)
             .values(card=card, tags=tags, modified=modified)
         )
-        self._indexed(connection, found.id, text)
+        self._indexed(connection, repository.id, text)
 
-    def _ask(self, found: Repository, revision: str, change: Change) -> None:
+    def _ask(self, repository: Repository, revision: str, change: Change) -> None:
         """Put a commit before the gate; outside the transaction, since files are looked into. Raises
         PolicyDenied, NotFound.
         """
         if self.admit is None:
             return
-        before = self.commit(found, revision).files
-        files = changed(before, found.name, change, lambda at: self.commit(found, at).files)
+        before = self.commit(repository, revision).files
+        files = changed(before, repository.name, change, lambda at: self.commit(repository, at).files)
         brings = {path: file for path, file in files.items() if before.get(path) != file}
         licence = stated_licence(front_matter.of_card(self._card_text(files.get("README.md"))))
-        self.admit(found, brings, files, licence)
+        self.admit(repository, brings, files, licence)
 
-    def _new_line(self, connection: sa.Connection, found: Repository, number: int, commit_id: str) -> str:
+    def _new_line(
+        self, connection: sa.Connection, repository: Repository, number: int, commit_id: str
+    ) -> str:
         name = discussions.line_of(number)
         connection.execute(
-            tables.refs.insert().values(repository=found.id, kind="request", name=name, commit_id=commit_id)
+            tables.refs.insert().values(
+                repository=repository.id, kind="request", name=name, commit_id=commit_id
+            )
         )
         return name
 
@@ -573,16 +587,16 @@ class Repositories:
         data = self.contents.small(readme.sha256, _CARD_BYTES) if readme is not None else None
         return (data or b"").decode("utf-8", "replace")
 
-    def squash(self, found: Repository, branch: str, title: str, author: str) -> None:
+    def squash(self, repository: Repository, branch: str, title: str, author: str) -> None:
         """Make a branch's history one commit of its present files."""
-        head = self.commit(found, branch)
+        head = self.commit(repository, branch)
         row = commit_row("", Change(title), author, head.files)
         with self.engine.begin() as connection:
-            connection.execute(tables.commits.insert().values(repository=found.id, **row))
+            connection.execute(tables.commits.insert().values(repository=repository.id, **row))
             moved = connection.execute(
                 tables.refs.update()
                 .where(
-                    tables.refs.c.repository == found.id,
+                    tables.refs.c.repository == repository.id,
                     tables.refs.c.kind != "tag",
                     tables.refs.c.name == branch,
                     tables.refs.c.commit_id == head.id,
@@ -591,12 +605,12 @@ class Repositories:
             )
             if moved.rowcount != 1:
                 raise Stale(
-                    f"the branch {branch} of {found.name} moved meanwhile", "run the same command again"
+                    f"the branch {branch} of {repository.name} moved meanwhile", "run the same command again"
                 )
 
     # -- branches and tags --------------------------------------------------------------------
 
-    def add_ref(self, found: Repository, kind: str, name: str, commit_id: str) -> None:
+    def add_ref(self, repository: Repository, kind: str, name: str, commit_id: str) -> None:
         """A branch or tag at a commit. Raises Exists, UsageError."""
         if (
             not _REF.fullmatch(name)
@@ -612,37 +626,37 @@ class Repositories:
             with self.engine.begin() as connection:
                 connection.execute(
                     tables.refs.insert().values(
-                        repository=found.id, kind=kind, name=name, commit_id=commit_id
+                        repository=repository.id, kind=kind, name=name, commit_id=commit_id
                     )
                 )
         except IntegrityError:
-            raise Exists(f"{found.name} has a {kind} {name} already", "choose another name") from None
+            raise Exists(f"{repository.name} has a {kind} {name} already", "choose another name") from None
 
-    def remove_ref(self, found: Repository, kind: str, name: str) -> None:
+    def remove_ref(self, repository: Repository, kind: str, name: str) -> None:
         """Raises NotFound, and PolicyDenied for the branch main."""
         if kind == "branch" and name == "main":
             raise PolicyDenied("the branch main cannot be removed", "delete the repository instead")
         with self.engine.begin() as connection:
             gone = connection.execute(
                 tables.refs.delete().where(
-                    tables.refs.c.repository == found.id,
+                    tables.refs.c.repository == repository.id,
                     tables.refs.c.kind == kind,
                     tables.refs.c.name == name,
                 )
             )
         if not gone.rowcount:
-            raise NotFound(f"{found.name} has no {kind} {name[:80]!r}", "look at its refs")
+            raise NotFound(f"{repository.name} has no {kind} {name[:80]!r}", "look at its refs")
 
-    def downloaded(self, found: Repository) -> None:
+    def downloaded(self, repository: Repository) -> None:
         """Count a download."""
         rows = tables.repositories
         with self.engine.begin() as connection:
             connection.execute(
-                rows.update().where(rows.c.id == found.id).values(downloads=rows.c.downloads + 1)
+                rows.update().where(rows.c.id == repository.id).values(downloads=rows.c.downloads + 1)
             )
-            count = connection.execute(sa.select(rows.c.downloads).where(rows.c.id == found.id)).scalar()
+            count = connection.execute(sa.select(rows.c.downloads).where(rows.c.id == repository.id)).scalar()
             if count and step_of(count) != step_of(count - 1):
-                self._indexed(connection, found.id)
+                self._indexed(connection, repository.id)
 
     # -- keeping house ------------------------------------------------------------------------
 
@@ -651,10 +665,10 @@ class Repositories:
         bytes) removed.
         """
         with self.engine.connect() as connection:
-            kept = tables.held(connection) | under_way(connection)
+            referenced = tables.held(connection) | under_way(connection)
         with self.engine.begin() as connection:
             forget_old(connection)
-        chunks = self.contents.collect(kept, grace_s=grace_s)
+        chunks = self.contents.collect(referenced, grace_s=grace_s)
         blobs = self.store.collect(grace_s=grace_s)
         return chunks[0] + blobs[0], chunks[1] + blobs[1]
 
@@ -665,8 +679,8 @@ def _fitting(connection: sa.Connection, numbers: Sequence[int]) -> int:
     lengths: dict[int, int] = {}
     for some in tables.in_parts(numbers):
         length = sa.func.length(sa.cast(rows.c.card, sa.Text))
-        asked = sa.select(rows.c.id, length).where(rows.c.id.in_(some))
-        lengths |= {number: count for number, count in connection.execute(asked)}
+        statement = sa.select(rows.c.id, length).where(rows.c.id.in_(some))
+        lengths |= {number: count for number, count in connection.execute(statement)}
     left = _PAGE_CHARACTERS
     for count, number in enumerate(numbers):
         left -= lengths.get(number, 0)

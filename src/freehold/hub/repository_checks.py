@@ -16,25 +16,26 @@ def repair(repositories: Repositories) -> list[str]:
     done: list[str] = []
     with repositories.engine.begin() as connection:
         held = {(row.repository, row.sha256) for row in connection.execute(sa.select(tables.holdings))}
-        wanted: set[tuple[int, str]] = set()
+        referenced: set[tuple[int, str]] = set()
         for row in connection.execute(sa.select(tables.commits.c.repository, tables.commits.c.files)):
-            wanted |= {(row.repository, values[0]) for values in row.files.values()}
-        if missing := sorted(wanted - held):
+            referenced |= {(row.repository, values[0]) for values in row.files.values()}
+        if missing := sorted(referenced - held):
             connection.execute(
                 tables.holdings.insert(),
                 [{"repository": number, "sha256": digest} for number, digest in missing],
             )
-            done.append(f"{len(missing)} contents are protected from collection again")
+            done.append(f"{len(missing)} contents are protected from garbage collection again")
         for number in connection.execute(sa.select(tables.repositories.c.id)).scalars().all():
             entry = repositories.index_entry(connection, number)
             if not repositories.index.holds(connection, entry):
                 repositories.index.put(connection, [entry])
-                done.append(f"{entry.kind} {entry.name} is found by search again")
+                done.append(f"{entry.kind} {entry.name} is in the search index again")
     return done
 
 
 def set_damaged_aside(repositories: Repositories) -> list[str]:
-    """Read every content; move what is damaged aside, so that an upload brings it again; a sentence for each."""
+    """Read every content; move what is damaged aside, so that an upload brings it again; a sentence for
+    each."""
     with repositories.engine.connect() as connection:
         held = tables.held(connection)
     contents = [
@@ -65,18 +66,18 @@ def check(repositories: Repositories) -> list[str]:
             if (row.repository, row.commit_id) not in known:
                 faults.append(
                     f"{names.get(row.repository, row.repository)}: the {row.kind} {row.name} points at "
-                    f"{row.commit_id[:12]}, which is not there"
+                    f"{row.commit_id[:12]}, which does not exist"
                 )
         held = {(row.repository, row.sha256) for row in connection.execute(sa.select(tables.holdings))}
         for row in connection.execute(sa.select(tables.commits)):
             where = f"{names.get(row.repository, row.repository)} at {row.id[:12]}"
             if row.parent and (row.repository, row.parent) not in known:
-                faults.append(f"{where}: its parent {row.parent[:12]} is not there")
+                faults.append(f"{where}: its parent {row.parent[:12]} does not exist")
             for path, (digest, size, *_) in row.files.items():
                 if (row.repository, digest) not in held:
                     faults.append(
-                        f"{where}: {path} is not protected from collection; 'freehold hub check --repair' "
-                        "fixes that"
+                        f"{where}: {path} is not protected from garbage collection; 'freehold hub check"
+                        " --repair' fixes that"
                     )
                 if digest not in seen:
                     content = repositories.contents.find(digest)
@@ -92,6 +93,7 @@ def check(repositories: Repositories) -> list[str]:
         for number, name in names.items():
             if not repositories.index.holds(connection, repositories.index_entry(connection, number)):
                 faults.append(
-                    f"{name}: search does not know it as it is; 'freehold hub check --repair' fixes that"
+                    f"{name}: its entry in the search index is out of date; 'freehold hub check --repair'"
+                    " fixes that"
                 )
     return faults

@@ -12,11 +12,11 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 
 from freehold.core import atomic_files
+from freehold.core.json_types import JsonObject
 from freehold.hub.blob_store import BlobStore
 from freehold.hub.commits import File
 from freehold.models import catalogue as tables
@@ -68,10 +68,10 @@ class Scans:
         known = self._known(keys.values())
         new = [path for path in files if self.able and keys[path] not in known]
         for start in range(0, len(new), _AT_ONCE):
-            found = self._looked({path: files[path] for path in new[start : start + _AT_ONCE]})
-            known |= {keys[path]: dangers for path, dangers in found.items()}
+            scanned = self._looked({path: files[path] for path in new[start : start + _AT_ONCE]})
+            known |= {keys[path]: dangers for path, dangers in scanned.items()}
             with self._contents.store.engine.begin() as connection:
-                for path, dangers in found.items():
+                for path, dangers in scanned.items():
                     statement = tables.upsert(connection, tables.scans).values(
                         digest=keys[path], found=[asdict(danger) for danger in dangers]
                     )
@@ -79,30 +79,30 @@ class Scans:
         return {path: known[key] for path, key in keys.items() if key in known}
 
     def _known(self, keys: Iterable[str]) -> dict[str, list[Danger]]:
-        table, wanted = tables.scans, list(keys)
-        found: dict[str, list[Danger]] = {}
+        table, digests = tables.scans, list(keys)
+        known: dict[str, list[Danger]] = {}
         with self._contents.store.engine.connect() as connection:
-            for start in range(0, len(wanted), _AT_ONCE):
+            for start in range(0, len(digests), _AT_ONCE):
                 rows = connection.execute(
                     sa.select(table.c.digest, table.c.found).where(
-                        table.c.digest.in_(wanted[start : start + _AT_ONCE])
+                        table.c.digest.in_(digests[start : start + _AT_ONCE])
                     )
                 )
-                found |= {row.digest: [Danger(**danger) for danger in row.found] for row in rows}
-        return found
+                known |= {row.digest: [Danger(**danger) for danger in row.found] for row in rows}
+        return known
 
     def _looked(self, files: Mapping[str, File]) -> dict[str, list[Danger]]:
         assert self._look is not None
-        found: dict[str, list[Danger]] = {}
+        dangers: dict[str, list[Danger]] = {}
         with tempfile.TemporaryDirectory(dir=self._contents.store.incoming) as name:
             laid = Path(name) / "file"  # one at a time: many heads together would fill a disk
             for path, file in files.items():
                 content = self._contents.find(file.sha256)
                 if content is not None:
                     self._contents.lay_head(content, laid, _HEAD)
-                    found[path] = list(self._look({path: laid}).get(path, []))
+                    dangers[path] = list(self._look({path: laid}).get(path, []))
                     laid.unlink()
-        return found
+        return dangers
 
 
 def worst(dangers: Iterable[Danger]) -> str:
@@ -111,7 +111,7 @@ def worst(dangers: Iterable[Danger]) -> str:
     return next((level for level in ("unsafe", "caution") if level in levels), "safe")
 
 
-def file_status(dangers: list[Danger]) -> dict[str, Any]:
+def file_status(dangers: list[Danger]) -> JsonObject:
     """``securityFileStatus`` of a file in a tree. No virus scanner has seen it, so ``avScan`` is empty."""
     pickle = next((danger for danger in dangers if danger.kind == "pickle"), None)
     imports = None if pickle is None else {"highestSafetyLevel": "dangerous", "message": pickle.why}
@@ -123,7 +123,7 @@ def file_status(dangers: list[Danger]) -> dict[str, Any]:
     }
 
 
-def repository_status(found: Mapping[str, list[Danger]], files: Mapping[str, File]) -> dict[str, Any]:
+def repository_status(scanned: Mapping[str, list[Danger]], files: Mapping[str, File]) -> JsonObject:
     """``securityRepoStatus`` of a model."""
-    issues = [{"path": path, "level": worst(dangers)} for path, dangers in sorted(found.items()) if dangers]
-    return {"scansDone": len(found) == len(files), "filesWithIssues": issues}
+    issues = [{"path": path, "level": worst(dangers)} for path, dangers in sorted(scanned.items()) if dangers]
+    return {"scansDone": len(scanned) == len(files), "filesWithIssues": issues}

@@ -127,7 +127,7 @@ class Group:
 def folded(value: str) -> str:
     """A value as tokens hold it: ASCII signs other than theirs are written as their number between dots."""
     return _OTHER.sub(
-        lambda found: found[0] if found[0] in _PLAIN else f".{ord(found[0]):x}.", value.lower()[:200]
+        lambda match: match[0] if match[0] in _PLAIN else f".{ord(match[0]):x}.", value.lower()[:200]
     )
 
 
@@ -149,18 +149,18 @@ def step_of(downloads: int) -> int:
 def tokens_of(entry: Entry) -> list[str]:
     """All tokens of a repository."""
     kind = entry.kind[0]
-    found = [
+    tokens = [
         token(kind, "a", entry.author),
         f"{kind}s:{step_of(entry.downloads)}",
         f"{kind}d:{int(entry.modified // DAY)}",
     ]
-    found.append(f"{kind}v:{'private' if entry.private else 'public'}")
-    found += [token(kind, "t", tag) for tag in entry.tags]
-    found += [f"{kind}n:{word}" for word in words_of(entry.name)]
-    found += [
+    tokens.append(f"{kind}v:{'private' if entry.private else 'public'}")
+    tokens += [token(kind, "t", tag) for tag in entry.tags]
+    tokens += [f"{kind}n:{word}" for word in words_of(entry.name)]
+    tokens += [
         f"{kind}c:{word}" for word in words_of(entry.card[:200_000])[:CARD_WORDS] if len(word) <= LONGEST
     ]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(tokens))
 
 
 class SearchIndex:
@@ -175,24 +175,24 @@ class SearchIndex:
     # -- taking in ------------------------------------------------------------------------------
 
     def put(self, connection: sa.Connection, entries: Iterable[Entry]) -> None:
-        """Take repositories in, or anew, within a transaction."""
+        """Add or replace repositories, within a transaction."""
         entries = list(entries)
         before = self._take_out(connection, [entry.id for entry in entries])
         after = [(entry.id, tokens_of(entry)) for entry in entries]
         rows = [
-            {"repository": number, "tokens": zlib.compress(" ".join(found).encode())}
-            for number, found in after
+            {"repository": number, "tokens": zlib.compress(" ".join(tokens).encode())}
+            for number, tokens in after
         ]
         connection.execute(tables.documents.insert(), rows)
         self._search.put(connection, after)
         labels = {folded(tag): tag for entry in entries for tag in entry.tags}
-        self._count(connection, [found for _, found in after], before, labels)
+        self._count(connection, [tokens for _, tokens in after], before, labels)
 
     def holds(self, connection: sa.Connection, entry: Entry) -> bool:
         """Whether the index knows a repository as it is."""
         table = tables.documents
-        kept = connection.execute(sa.select(table.c.tokens).where(table.c.repository == entry.id)).scalar()
-        return kept is not None and zlib.decompress(kept).decode() == " ".join(tokens_of(entry))
+        stored = connection.execute(sa.select(table.c.tokens).where(table.c.repository == entry.id)).scalar()
+        return stored is not None and zlib.decompress(stored).decode() == " ".join(tokens_of(entry))
 
     def remove(self, connection: sa.Connection, number: int) -> None:
         """Forget a repository within a transaction."""
@@ -201,7 +201,7 @@ class SearchIndex:
     def _take_out(self, connection: sa.Connection, numbers: list[int]) -> list[list[str]]:
         """Remove rows; the tokens they had."""
         table = tables.documents
-        found: list[list[str]] = []
+        documents: list[list[str]] = []
         for part in tables.in_parts(numbers):
             some = table.c.repository.in_(part)
             rows = [
@@ -209,9 +209,9 @@ class SearchIndex:
                 for row in connection.execute(sa.select(table).where(some))
             ]
             self._search.take_out(connection, rows)
-            found += [text.split(" ") for _, text in rows]
+            documents += [text.split(" ") for _, text in rows]
             connection.execute(table.delete().where(some))
-        return found
+        return documents
 
     def _count(
         self,
@@ -226,16 +226,16 @@ class SearchIndex:
         kinds: Counter[str] = Counter()
         steps: Counter[tuple[str, str, int]] = Counter()
         for sign, documents in ((1, added), (-1, removed)):
-            for found in documents:
-                kind = found[0][0]
+            for tokens in documents:
+                kind = tokens[0][0]
                 by_what: dict[str, list[str]] = {}
-                for one in found:
-                    by_what.setdefault(one[1], []).append(one[3:])
+                for name in tokens:
+                    by_what.setdefault(name[1], []).append(name[3:])
                 words.update(dict.fromkeys(by_what.get("n", []), sign))
-                steps.update({(kind, order, int(one)): sign for order in "sd" for one in by_what[order]})
+                steps.update({(kind, order, int(name)): sign for order in "sd" for name in by_what[order]})
                 if by_what["v"] == ["public"]:
                     kinds[kind] += sign
-                    tags.update({(kind, one): sign for one in by_what.get("t", [])})
+                    tags.update({(kind, name): sign for name in by_what.get("t", [])})
         rows = [
             {"kind": kind, "order": order, "step": step, "count": n}
             for (kind, order, step), n in steps.items()
@@ -272,13 +272,13 @@ class SearchIndex:
         after = _read_cursor(cursor)
         with self.engine.connect() as connection:
             if query.searches:
-                found = self._matching(connection, query, after, limit + 1)
+                places = self._matching(connection, query, after, limit + 1)
             else:
-                found = self._places(
+                places = self._places(
                     connection, query, Source("repositories r", [], "", []), after, limit + 1
                 )
-        rows = found[:limit]
-        return [number for _, number in rows], f"{rows[-1][0]!r}:{rows[-1][1]}" if len(found) > limit else ""
+        rows = places[:limit]
+        return [number for _, number in rows], f"{rows[-1][0]!r}:{rows[-1][1]}" if len(places) > limit else ""
 
     def facets(self, query: SearchQuery, prefixes: Sequence[str] = (), limit: int = 50) -> Facets:
         """Tags among the best :data:`COUNTED` matches; of all repositories of a kind where nothing is
@@ -289,7 +289,7 @@ class SearchIndex:
                 table = tables.tag_counts
                 starts = [folded(prefix) for prefix in prefixes]
                 # the sum keeps SQLite from walking through all tags in the order of their counts
-                wanted = [
+                conditions = [
                     sa.and_(table.c.tag >= start, table.c.tag < start + "\U0010ffff") for start in starts
                 ]
                 rows = connection.execute(
@@ -297,9 +297,9 @@ class SearchIndex:
                     .where(
                         table.c.kind == query.kind[0],
                         table.c.count > 0,
-                        sa.or_(*wanted) if wanted else sa.true(),
+                        sa.or_(*conditions) if conditions else sa.true(),
                     )
-                    .order_by((table.c.count + 0).desc() if wanted else table.c.count.desc(), table.c.tag)
+                    .order_by((table.c.count + 0).desc() if conditions else table.c.count.desc(), table.c.tag)
                     .limit(limit)
                 )
                 counts = {row[0]: row[1] for row in rows}
@@ -331,16 +331,16 @@ class SearchIndex:
             return self._sorted(connection, query, match, after, limit)
         if query.sort == "created":
             return self._by_number(connection, query, match, after, limit)
-        found: list[Place] = []
+        places: list[Place] = []
         for group in self._groups(connection, query, after, 2 * limit * seen / count):
-            own = match.narrowed(f"{query.kind[0]}{group.order}:{step}" for step in group.steps)
-            if group.count <= MANY or self._probed(connection, own, MANY)[0] <= MANY:
-                found += self._sorted(connection, query, own, after, limit - len(found))
+            narrowed = match.narrowed(f"{query.kind[0]}{group.order}:{step}" for step in group.steps)
+            if group.count <= MANY or self._probed(connection, narrowed, MANY)[0] <= MANY:
+                places += self._sorted(connection, query, narrowed, after, limit - len(places))
             else:
-                found += self._walked(connection, query, own, group, after, limit - len(found))
-            if len(found) >= limit:
+                places += self._walked(connection, query, narrowed, group, after, limit - len(places))
+            if len(places) >= limit:
                 break
-        return found
+        return places
 
     def _match(self, connection: sa.Connection, query: SearchQuery) -> Match | None:
         """What a query's tokens ask for; None when nothing can match: a word is in no name, or what was asked
@@ -355,10 +355,13 @@ class SearchIndex:
             starts = self._starting(connection, word)
             if not starts:
                 return None
-            any_of.append(tuple(f"{kind}n:{one}" for one in starts))
+            any_of.append(tuple(f"{kind}n:{start}" for start in starts))
         for word in words_of(query.text):
             any_of.append(
-                (*(f"{kind}n:{one}" for one in self._starting(connection, word)), f"{kind}c:{word[:LONGEST]}")
+                (
+                    *(f"{kind}n:{start}" for start in self._starting(connection, word)),
+                    f"{kind}c:{word[:LONGEST]}",
+                )
             )
         return Match(tuple(all_of), tuple(any_of)) or None
 
@@ -378,7 +381,10 @@ class SearchIndex:
         lie).
         """
         condition, values = self._search.condition(match)
-        probe = f"SELECT count(*), max(number) FROM (SELECT search.rowid AS number FROM search WHERE {condition} LIMIT ?) found"
+        probe = (
+            f"SELECT count(*), max(number) FROM (SELECT search.rowid AS number FROM search WHERE {condition}"
+            " LIMIT ?) found"
+        )
         count, last = self._search.run(connection, probe, (*values, (most or FEW) + 1))[0]
         return count, last or 0
 
@@ -418,7 +424,10 @@ class SearchIndex:
         """Matches of some steps in the order of the table: they are many, so the first are near."""
         key = _KEYS[query.sort]
         condition, values = self._search.condition(match)
-        there = f"AND r.{key} >= ? AND r.{key} < ? AND EXISTS (SELECT 1 FROM search WHERE {condition} AND search.rowid = r.id)"
+        there = (
+            f"AND r.{key} >= ? AND r.{key} < ? AND EXISTS (SELECT 1 FROM search WHERE {condition} AND"
+            " search.rowid = r.id)"
+        )
         return self._places(
             connection,
             query,
@@ -434,7 +443,10 @@ class SearchIndex:
         key, order = _KEYS[query.sort], "DESC" if query.descending else "ASC"
         beyond = "" if after is None else f"AND (r.{key}, r.id) {'<' if query.descending else '>'} (?, ?)"
         seen, names = _seen(query)
-        sql = f"SELECT r.{key}, r.id FROM {source.table} WHERE r.kind = ? {source.where} {seen} {beyond} ORDER BY r.{key} {order}, r.id {order} LIMIT ?"
+        sql = (
+            f"SELECT r.{key}, r.id FROM {source.table} WHERE r.kind = ? {source.where} {seen} {beyond} ORDER"
+            f" BY r.{key} {order}, r.id {order} LIMIT ?"
+        )
         rows = self._search.run(
             connection, sql, (*source.values, query.kind, *source.where_values, *names, *(after or ()), limit)
         )
@@ -447,13 +459,13 @@ class SearchIndex:
         many, and so on.
         """
         table, order = tables.steps, "s" if query.sort == "downloads" else "d"
-        wanted = [table.c.kind == query.kind[0], table.c.order == order, table.c["count"] > 0]
+        conditions = [table.c.kind == query.kind[0], table.c.order == order, table.c["count"] > 0]
         if after is not None:
             start = step_of(int(after[0])) if order == "s" else int(after[0] // DAY)
-            wanted.append(table.c.step <= start if query.descending else table.c.step >= start)
+            conditions.append(table.c.step <= start if query.descending else table.c.step >= start)
         rows = connection.execute(
             sa.select(table.c.step, table.c["count"])
-            .where(*wanted)
+            .where(*conditions)
             .order_by(table.c.step.desc() if query.descending else table.c.step)
         )
         steps, held, size = list[int](), 0, min(first, MANY)
@@ -481,12 +493,12 @@ def _read_cursor(text: str) -> Place | None:
         return None
     key, _, number = text.partition(":")
     try:
-        found = float(key), int(number)
+        position = float(key), int(number)
     except ValueError:
-        found = (math.nan, 0)
-    if not math.isfinite(found[0]) or abs(found[1]) >= 2**63:
+        position = (math.nan, 0)
+    if not math.isfinite(position[0]) or abs(position[1]) >= 2**63:
         raise UsageError(
-            f"{text[:60]!r} is no cursor of a list",
+            f"{text[:60]!r} is not a valid cursor",
             "take the address of the next page from the list's Link header",
         )
-    return found
+    return position

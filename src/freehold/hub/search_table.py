@@ -94,8 +94,8 @@ class SqliteSearch:
 
     def condition(self, match: Match) -> tuple[str, list[Any]]:
         """See :class:`SearchTable`."""
-        parts = [f'"{one}"' for one in match.all_of]
-        parts += ["(" + " OR ".join(f'"{one}"' for one in group) + ")" for group in match.any_of]
+        parts = [f'"{token}"' for token in match.all_of]
+        parts += ["(" + " OR ".join(f'"{token}"' for token in group) + ")" for group in match.any_of]
         return "search MATCH ?", [" AND ".join(parts)]
 
     def matching(self, match: Match) -> Source:
@@ -124,7 +124,7 @@ class PostgresSearch:
 
     def put(self, connection: sa.Connection, rows: Sequence[tuple[int, list[str]]]) -> None:
         """See :class:`SearchTable`."""
-        values = [(number, sorted({_digest(one) for one in tokens})) for number, tokens in rows]
+        values = [(number, sorted({_digest(token) for token in tokens})) for number, tokens in rows]
         connection.exec_driver_sql("INSERT INTO search(rowid, tokens) VALUES (%s, %s)", values)
 
     def take_out(self, connection: sa.Connection, rows: Sequence[tuple[int, str]]) -> None:
@@ -137,10 +137,10 @@ class PostgresSearch:
         """See :class:`SearchTable`."""
         parts, values = [], []
         if match.all_of:
-            parts, values = ["search.tokens @> ?::bigint[]"], [[_digest(one) for one in match.all_of]]
+            parts, values = ["search.tokens @> ?::bigint[]"], [[_digest(token) for token in match.all_of]]
         for group in match.any_of:
             parts.append("search.tokens && ?::bigint[]")
-            values.append([_digest(one) for one in group])
+            values.append([_digest(token) for token in group])
         return " AND ".join(parts), values
 
     def matching(self, match: Match) -> Source:

@@ -54,9 +54,9 @@ class SignedLinks:
         self._key, self._repositories, self._accounts = key, repositories, accounts
         self._rights, self._public = rights, public
 
-    def give(self, right: str, who: str, found: Repository, subject: str, lasts_s: int) -> Grant:
+    def give(self, right: str, who: str, repository: Repository, subject: str, lasts_s: int) -> Grant:
         """A grant that holds from now on for ``lasts_s`` seconds."""
-        return Grant(right, who, found.id, _stamp(found), subject, int(time.time()) + lasts_s)
+        return Grant(right, who, repository.id, _stamp(repository), subject, int(time.time()) + lasts_s)
 
     def query(self, grant: Grant) -> str:
         """A grant as a link's query, without its subject, which the link tells."""
@@ -90,15 +90,15 @@ class SignedLinks:
             self._signature(grant).encode(), signature.encode()
         ):
             raise Void
-        actor, found = self._holder(grant.who), self._repositories.numbered(grant.repository)
-        if actor is None or found is None or _stamp(found) != grant.created:
+        actor, repository = self._holder(grant.who), self._repositories.numbered(grant.repository)
+        if actor is None or repository is None or _stamp(repository) != grant.created:
             raise Void
         allowed: Callable[[User, Repository], bool] = (
             self._rights.proposes if grant.right in ("write", "upload") else self._rights.opens
         )
-        if not allowed(actor, found):
+        if not allowed(actor, repository):
             raise Void
-        return actor, found
+        return actor, repository
 
     def _holder(self, who: str) -> User | None:
         if who == OPEN:
@@ -112,5 +112,5 @@ class SignedLinks:
         return hmac.new(self._key, "\x1f".join(map(str, ("grant", *parts))).encode(), "sha256").hexdigest()
 
 
-def _stamp(found: Repository) -> int:
-    return int(found.created * 1000)
+def _stamp(repository: Repository) -> int:
+    return int(repository.created * 1000)

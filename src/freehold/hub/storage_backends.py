@@ -113,8 +113,8 @@ class Folder:
 
     def path(self, name: str) -> Path | None:
         """See :class:`StorageBackend`."""
-        found = self._place(name)
-        return found if found.exists() else None
+        file = self._place(name)
+        return file if file.exists() else None
 
     def set_aside(self, name: str, damaged: Path) -> None:
         """See :class:`StorageBackend`."""
@@ -203,21 +203,21 @@ class Bucket:
     def collect(self, needed: Callable[[str], bool], oldest: float) -> tuple[int, int]:
         """See :class:`StorageBackend`. Raises Away."""
         renewed: dict[str, float] = {}
-        found: list[tuple[str, str, float, int]] = []
+        stored: list[tuple[str, str, float, int]] = []
         with self._explained():
             for page in self.client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.bucket, Prefix=self.prefix
             ):
-                for one in page.get("Contents", []):
-                    name = one["Key"].rpartition("/")[2]
-                    at = one["LastModified"].timestamp()
-                    if one["Key"] == self._renewal(name):
+                for entry in page.get("Contents", []):
+                    name = entry["Key"].rpartition("/")[2]
+                    at = entry["LastModified"].timestamp()
+                    if entry["Key"] == self._renewal(name):
                         renewed[name] = at
-                    elif one["Key"] == self._key(name):
-                        found.append((one["Key"], name, at, int(one["Size"])))
+                    elif entry["Key"] == self._key(name):
+                        stored.append((entry["Key"], name, at, int(entry["Size"])))
             gone = [
                 (key, size)
-                for key, name, at, size in found
+                for key, name, at, size in stored
                 if not needed(name) and max(at, renewed.get(name, 0.0)) < oldest
             ]
             spent = [self._renewal(name) for name, at in renewed.items() if at < oldest]
@@ -244,13 +244,14 @@ def open_shelves(blobs: Path, xorbs: Path) -> tuple[StorageBackend, StorageBacke
     """(whole contents, xorbs) where settings say: two folders, or the bucket that FREEHOLD_BUCKET names.
     Raises UsageError, MissingPart, Away.
     """
-    asked = settings.bucket()
-    if not asked:
+    address = settings.bucket()
+    if not address:
         return Folder(blobs), Folder(xorbs)
-    found = re.fullmatch(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/([^?#]*))?", asked)
-    if found is None:
+    match = re.fullmatch(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/([^?#]*))?", address)
+    if match is None:
         raise UsageError(
-            f"FREEHOLD_BUCKET is {asked!r}, which names no bucket", "write s3://BUCKET or s3://BUCKET/PREFIX"
+            f"FREEHOLD_BUCKET is {address!r}, which is not the address of a bucket",
+            "write s3://BUCKET or s3://BUCKET/PREFIX",
         )
     try:
         import boto3
@@ -266,9 +267,9 @@ def open_shelves(blobs: Path, xorbs: Path) -> tuple[StorageBackend, StorageBacke
             max_pool_connections=50,
         ),
     )
-    prefix = f"{found[2].strip('/')}/" if found[2] else ""
-    whole = Bucket(client, found[1], f"{prefix}blobs/")
+    prefix = f"{match[2].strip('/')}/" if match[2] else ""
+    whole = Bucket(client, match[1], f"{prefix}blobs/")
     whole.put(
         "probe", str(time.time()).encode()
     )  # a bucket that is not there, or that may not be written, shows now
-    return whole, Bucket(client, found[1], f"{prefix}xorbs/")
+    return whole, Bucket(client, match[1], f"{prefix}xorbs/")

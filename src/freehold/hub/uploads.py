@@ -57,13 +57,13 @@ class Uploads:
         known: set[str] = set()
         with self._engine.connect() as connection:
             for some in tables.in_parts(names):
-                asked = sa.select(table.c.name).where(
+                statement = sa.select(table.c.name).where(
                     table.c.user == user,
                     table.c.repository == repository,
                     table.c.name.in_(some),
                     table.c.at > time.time() - lasts_s,
                 )
-                known |= set(connection.execute(asked).scalars())
+                known |= set(connection.execute(statement).scalars())
         return known
 
     def committed(self, user: str, repository: int, digests: Collection[str]) -> None:

@@ -48,8 +48,8 @@ class User:
 
     def belongs(self, namespace: str) -> bool:
         """Whether this one may read private repositories of a namespace."""
-        own = bool(self.name) and namespace == self.name  # nobody owns nothing
-        return self.role == "admin" or own or namespace in self.organisations
+        is_own = bool(self.name) and namespace == self.name  # nobody owns nothing
+        return self.role == "admin" or is_own or namespace in self.organisations
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,9 @@ class Users:
         if role not in ROLES:
             raise UsageError(f"{role!r} is not a role", f"choose one of {', '.join(ROLES)}")
         if not math.isfinite(days):
-            raise UsageError(f"a token cannot hold for {days} days", "use a number of days, or 0: for ever")
+            raise UsageError(
+                f"a token cannot be valid for {days} days", "use a number of days, or 0 for no end"
+            )
         token = "hf_" + "".join(secrets.choice(_LETTERS) for _ in range(36))
         expires = time.time() + days * 86400 if days else 0.0
         with self.engine.begin() as connection:
@@ -157,15 +159,15 @@ class Users:
 
     def revoke(self, start: str) -> Token:
         """Remove the token whose digest starts so. Raises NotFound."""
-        found = [token for token in self.tokens() if token.digest.startswith(start)]
-        if len(found) != 1 or len(start) < 6:
+        tokens = [token for token in self.tokens() if token.digest.startswith(start)]
+        if len(tokens) != 1 or len(start) < 6:
             raise NotFound(
                 f"no single token starts with {start!r}",
                 "see 'freehold hub token list' and give at least 6 digits",
             )
         with self.engine.begin() as connection:
-            connection.execute(tables.tokens.delete().where(tables.tokens.c.digest == found[0].digest))
-        return found[0]
+            connection.execute(tables.tokens.delete().where(tables.tokens.c.digest == tokens[0].digest))
+        return tokens[0]
 
     def actor(self, token: str) -> User | None:
         """Who a token stands for; None for an unknown or expired one."""
@@ -211,10 +213,10 @@ class Users:
     def decide(self, repository: int, user: str, status: str, reason: str = "") -> None:
         """Set what becomes of a user's request for access."""
         table = tables.accesses
-        own = table.c.repository == repository, table.c.user == user
+        conditions = table.c.repository == repository, table.c.user == user
         with self.engine.begin() as connection:
             if not connection.execute(
-                table.update().where(*own).values(status=status, reason=reason)
+                table.update().where(*conditions).values(status=status, reason=reason)
             ).rowcount:
                 connection.execute(
                     table.insert().values(
@@ -269,13 +271,11 @@ def _add(connection: sa.Connection, name: str, *, organisation: bool) -> None:
     people = tables.people
     row = connection.execute(sa.select(people).where(sa.func.lower(people.c.name) == name.lower())).first()
     if row is not None and row.name != name:  # their repositories would have each other's names
-        raise UsageError(
-            f"{name} differs from {row.name}, who is there already, in case alone", "choose another name"
-        )
+        raise UsageError(f"{name} differs from the existing {row.name} only in case", "choose another name")
     if row is None:
         connection.execute(tables.people.insert().values(name=name, kind=kind, created=time.time()))
     elif row.kind != kind:
-        raise UsageError(f"{name} is there already, as {row.kind}", "choose another name")
+        raise UsageError(f"{name} already exists, as {row.kind}", "choose another name")
 
 
 def digest_of(token: str) -> str:

@@ -10,12 +10,12 @@ import re
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 
 from freehold.core import atomic_files
 from freehold.core.errors import BadModel
+from freehold.core.json_types import JsonObject
 from freehold.hub.blob_store import BlobStore
 from freehold.hub.commits import File
 from freehold.models import catalogue as tables
@@ -42,10 +42,10 @@ def variants(contents: BlobStore, files: dict[str, File], licence: str = "") -> 
     """Everything in a state that is a whole model, GGUF files by name first. ``licence``: what the
     repository's card states.
     """
-    found: list[Variant] = []
+    listed: list[Variant] = []
     for path, file in sorted(files.items()):
         if path.endswith(".gguf") and not _PIECE.search(path):
-            found += _known(contents, path, file.sha256, {path: file}, licence)
+            listed += _known(contents, path, file.sha256, {path: file}, licence)
     weights = {
         path: file for path, file in files.items() if "/" not in path and path.endswith(".safetensors")
     }
@@ -55,27 +55,27 @@ def variants(contents: BlobStore, files: dict[str, File], licence: str = "") -> 
             path: files[path] for path in ("tokenizer_config.json", "chat_template.jinja") if path in files
         }
         digest = atomic_files.digest_of({path: file.sha256 for path, file in parts.items()})
-        found += _known(contents, "safetensors", digest, parts, licence)
-    return found
+        listed += _known(contents, "safetensors", digest, parts, licence)
+    return listed
 
 
-def described(found: list[Variant]) -> dict[str, Any]:
+def described(listed: list[Variant]) -> JsonObject:
     """The properties ``gguf`` and ``safetensors`` of the Hugging Face Hub's API: weights counted, and what a
     GGUF says of itself.
     """
-    told: dict[str, Any] = {}
-    for one in found:
-        card = one.info
-        if card.format == "gguf" and "gguf" not in told:
-            told["gguf"] = {
+    properties: JsonObject = {}
+    for variant in listed:
+        card = variant.info
+        if card.format == "gguf" and "gguf" not in properties:
+            properties["gguf"] = {
                 "total": card.parameters,
                 "architecture": card.architecture,
                 "context_length": card.context_length,
             }
         elif card.format == "safetensors":
             kind = card.quantization.split("+", maxsplit=1)[0]
-            told["safetensors"] = {"total": card.parameters, "parameters": {kind: card.parameters}}
-    return told
+            properties["safetensors"] = {"total": card.parameters, "parameters": {kind: card.parameters}}
+    return properties
 
 
 def _known(
@@ -84,18 +84,18 @@ def _known(
     """The variant, from what is kept or from its header; none where that is no model."""
     table = tables.headers
     with contents.store.engine.connect() as connection:
-        kept = connection.execute(sa.select(table.c.card).where(table.c.digest == digest)).scalar()
-    if kept is None:
-        kept = _read(contents, files)
-        if kept is None:
+        stored = connection.execute(sa.select(table.c.card).where(table.c.digest == digest)).scalar()
+    if stored is None:
+        stored = _read(contents, files)
+        if stored is None:
             return []
         with contents.store.engine.begin() as connection:
             connection.execute(
-                tables.upsert(connection, table).values(digest=digest, card=kept).on_conflict_do_nothing()
+                tables.upsert(connection, table).values(digest=digest, card=stored).on_conflict_do_nothing()
             )
-    if "fault" in kept:
+    if "fault" in stored:
         return []
-    card = ModelInfo.from_dict(kept)
+    card = ModelInfo.from_dict(stored)
     return [
         Variant(
             name,
@@ -107,7 +107,7 @@ def _known(
     ]
 
 
-def _read(contents: BlobStore, files: dict[str, File]) -> dict[str, Any] | None:
+def _read(contents: BlobStore, files: dict[str, File]) -> JsonObject | None:
     """A card as JSON, or the fault that keeps it from being one; None where bytes are missing, which 'hub
     check' tells of.
     """

@@ -141,24 +141,25 @@ def unpack(kind: int, data: bytes, size: int) -> bytes:
     import lz4.frame
 
     if kind == 0:
-        found = data
+        unpacked = data
     elif kind in (1, 2):
         try:
-            found = lz4.frame.LZ4FrameDecompressor().decompress(data, max_length=size + 1)
+            unpacked = lz4.frame.LZ4FrameDecompressor().decompress(data, max_length=size + 1)
         except RuntimeError:
             raise BadData("a chunk of the xorb cannot be unpacked", "send it again") from None
         if kind == 2:
-            found = _ungrouped(found)
+            unpacked = _ungrouped(unpacked)
     else:
         raise BadData(
-            f"a chunk of the xorb is packed in way {kind}; 0 to 2 are known",
+            f"a chunk of the xorb uses the compression {kind}; 0 to 2 are known",
             "use a client of protocol version 1",
         )
-    if len(found) != size:
+    if len(unpacked) != size:
         raise BadData(
-            f"a chunk of the xorb unpacks to {len(found)} bytes and its header says {size}", "send it again"
+            f"a chunk of the xorb unpacks to {len(unpacked)} bytes and its header says {size}",
+            "send it again",
         )
-    return found
+    return unpacked
 
 
 def _ungrouped(data: bytes) -> bytes:
@@ -195,18 +196,18 @@ def read_chunks(file: Readable) -> Iterator[tuple[int, int, bytes]]:
 
 def index(file: IO[bytes]) -> list[Chunk]:
     """Every chunk of a xorb, each unpacked and hashed. Raises BadData."""
-    found = [
+    chunks = [
         Chunk(at, packed, len(content), chunk_hash(content)) for at, packed, content in read_chunks(file)
     ]
-    if not found:
-        raise BadData("the xorb holds no chunk", "send one with chunks")
-    return found
+    if not chunks:
+        raise BadData("the xorb has no chunks", "send one with chunks")
+    return chunks
 
 
 def index_of(file: IO[bytes], name: str) -> list[Chunk]:
     """As :func:`index`, of the xorb of this name. Raises BadData where its chunks do not hash to it."""
-    wanted, chunks = bytes_of(name), index(file)
-    if tree_hash([(chunk.hash, chunk.size) for chunk in chunks]) != wanted:
+    name_bytes, chunks = bytes_of(name), index(file)
+    if tree_hash([(chunk.hash, chunk.size) for chunk in chunks]) != name_bytes:
         raise BadData(f"the chunks of xorb {name[:12]} do not hash to its name", "send it again")
     return chunks
 
@@ -274,22 +275,22 @@ def write_shard(
 
     out = bytearray(_TAG + b"\0" + _MAGIC + struct.pack("<QQ", 2, _FOOTER.size))
     out += _END + bytes(16)
-    start, place = len(out), 0
+    start, chunk_count = len(out), 0
     names: list[tuple[int, int]] = []
     hashes: list[tuple[int, int, int]] = []
     for name, chunks in xorbs:
-        own, at = bytes_of(name), 0
+        name_bytes, at = bytes_of(name), 0
         plain, stored = _sizes(chunks)
-        out += own + struct.pack("<4I", 0, len(chunks), plain, stored)
+        out += name_bytes + struct.pack("<4I", 0, len(chunks), plain, stored)
         for number, chunk in enumerate(chunks):
             value = blake3(chunk.hash, key=key).digest() if chunk else secrets.token_bytes(32)
             size = chunk.size if chunk else 1
             out += value + struct.pack("<4I", at, size, 0, 0)
             if chunk:
-                hashes.append((struct.unpack_from("<Q", value)[0], place, number))
+                hashes.append((struct.unpack_from("<Q", value)[0], chunk_count, number))
             at += size
-        names.append((struct.unpack_from("<Q", own)[0], place))
-        place += 1 + len(chunks)
+        names.append((struct.unpack_from("<Q", name_bytes)[0], chunk_count))
+        chunk_count += 1 + len(chunks)
     out += _END + bytes(16)
     files = len(out)
     for row in sorted(names):

@@ -226,7 +226,7 @@ class BatchingEngine(SequenceMemory):
         if not isinstance(error, FreeholdError):
             traceback.print_exception(error)
             error = StepFailed(
-                f"this answer has a fault ({type(error).__name__}: {error})", "see the server's log"
+                f"this answer failed ({type(error).__name__}: {error})", "see the server's log"
             )
         self._ended.append(Ended(running.number, self._completion(running, "error"), error))
         self._end(running)

@@ -83,7 +83,7 @@ class SentenceEmbedder:
             if name.startswith("pooling_mode") and name not in _POOLINGS
         ):
             raise Unsupported(
-                "1_Pooling/config.json asks for a pooling that is not known here",
+                "1_Pooling/config.json asks for a pooling that is not supported",
                 f"models with one of {', '.join(_POOLINGS)} can be served",
             )
         self._pooling = chosen[0]
@@ -117,7 +117,9 @@ class SentenceEmbedder:
         rows = self._rows(list(texts), cut)
         for number, row in enumerate(rows):
             if not row:  # its vector would be the mean of nothing
-                raise BadData(f"text {number + 1} of {len(rows)} has no token of this model", "leave it out")
+                raise BadData(
+                    f"text {number + 1} of {len(rows)} has no tokens for this model", "leave it out"
+                )
             if len(row) > self.context_length and not cut:
                 raise DoesNotFit(
                     f"text {number + 1} of {len(rows)} has {len(row)} tokens "
@@ -188,7 +190,7 @@ def _json(path: Path, empty: Any = None) -> Any:
     try:
         value = json.loads(path.read_text())
     except ValueError as error:
-        raise BadModel(f"{path.name} is no JSON ({error})", "fetch it again") from error
+        raise BadModel(f"{path.name} is not valid JSON ({error})", "fetch it again") from error
     if not isinstance(value, dict | list):
         raise BadModel(f"{path.name} holds neither an object nor a list", "fetch it again")
     return value

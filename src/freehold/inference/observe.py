@@ -96,7 +96,7 @@ class Observer:
                 end += 1
             if end == start:
                 raise DoesNotFit(
-                    f"a row of {len(rows[start])} tokens exceeds the {BATCH} that are looked at in one piece",
+                    f"a row of {len(rows[start])} tokens exceeds the {BATCH} that fit into one batch",
                     "shorten the row",
                 )
             yield self._group(rows[start:end], used)

@@ -21,7 +21,10 @@ NO_FORM = AnswerForm()
 
 @dataclass
 class Session:
-    """An open model. ``form``: how it was asked when it was measured; :data:`NO_FORM` if that is not known."""
+    """An open model.
+
+    ``form``: how it was asked when it was measured; :data:`NO_FORM` if that is not known.
+    """
 
     model: Model
     engine: Engine

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from freehold.core import strict_json
 from freehold.core.errors import BadModel
+from freehold.core.json_types import JsonObject
+from freehold.core.wording import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +42,7 @@ _FIELDS = {
     "max_tokens",
     "sampling",
 }
-_AGAIN = "fetch the model again, or remove this file: then it is asked as it stands"
+_AGAIN = "fetch the model again, or remove this file to use the model without an answer form"
 
 #: (role, text) pairs.
 Messages = tuple[tuple[str, str], ...]
@@ -89,10 +91,10 @@ class AnswerForm:
         own goes first.
         """
         system = question[:1] if question and question[0][0] == "system" else ()
-        given = (("system", self.system),) if self.system and not system else system
-        return (*given, *self.shown, *question[len(system) :])
+        opening = (("system", self.system),) if self.system and not system else system
+        return (*opening, *self.shown, *question[len(system) :])
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """JSON form, with its version."""
         return {
             "form_version": VERSION,
@@ -110,7 +112,7 @@ class AnswerForm:
         """The file's text: the same form gives the same bytes."""
         return json.dumps(self.as_dict(), ensure_ascii=False, indent=1) + "\n"
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> JsonObject:
         """What is told of it to clients and people: sizes, not contents."""
         return {
             "labels": len(self.labels),
@@ -128,7 +130,7 @@ class AnswerForm:
             f"{len(self.labels):,} labels" if self.labels else "",
             "a JSON schema" if self.schema else "",
             "a system message" if self.system else "",
-            f"{len(self.shots)} worked example{'' if len(self.shots) == 1 else 's'}" if self.shots else "",
+            counted(len(self.shots), "worked example") if self.shots else "",
             "the plain template" if self.plain else "",
             f"at most {self.max_tokens:,} tokens" if self.max_tokens and not self.labels else "",
             GREEDY,
@@ -151,7 +153,7 @@ def parse(data: bytes, where: str = FILE) -> AnswerForm:
     if isinstance(version, bool) or version != VERSION:
         raise BadModel(
             f"{where} has version {str(version)[:20]}; version {VERSION} is read",
-            "update Freehold, or remove this file: then the model is asked as it stands",
+            "update Freehold, or remove this file to use the model without an answer form",
         )
     if unknown := sorted(set(value) - _FIELDS):
         _refuse(where, f"the field {unknown[0][:40]!r} is not known")
@@ -159,7 +161,7 @@ def parse(data: bytes, where: str = FILE) -> AnswerForm:
         _refuse(where, f"sampling must be {GREEDY!r}")
     labels, schema = _labels(value, where), _schema(value, where)
     if labels and schema:
-        _refuse(where, "it has both labels and a schema, and only one of them can bind an answer")
+        _refuse(where, "it has both labels and a schema, and only one of them can limit an answer")
     return AnswerForm(
         labels,
         schema,
@@ -217,32 +219,32 @@ def _text(value: Any, field: str, where: str, *, most: int = MOST_BYTES) -> str:
     return value
 
 
-def _flag(value: dict[str, Any], field: str, where: str) -> bool:
-    if not isinstance(found := value.get(field, False), bool):
+def _flag(value: JsonObject, field: str, where: str) -> bool:
+    if not isinstance(flag := value.get(field, False), bool):
         _refuse(where, f"{field} must be true or false")
-    return found
+    return flag
 
 
-def _most(value: dict[str, Any], where: str) -> int:
+def _most(value: JsonObject, where: str) -> int:
     most = value.get("max_tokens", 0)
     if isinstance(most, bool) or not isinstance(most, int) or not 0 <= most <= MOST_TOKENS:
         _refuse(where, f"max_tokens must be a whole number from 0 to {MOST_TOKENS:,}")
     return most
 
 
-def _labels(value: dict[str, Any], where: str) -> tuple[str, ...]:
-    given = value.get("labels", [])
-    if not isinstance(given, list) or len(given) > MOST_LABELS:
+def _labels(value: JsonObject, where: str) -> tuple[str, ...]:
+    listed = value.get("labels", [])
+    if not isinstance(listed, list) or len(listed) > MOST_LABELS:
         _refuse(where, f"labels must be a list of at most {MOST_LABELS:,}")
-    labels = tuple(_text(label, "a label", where, most=MOST_LABEL) for label in given)
+    labels = tuple(_text(label, "a label", where, most=MOST_LABEL) for label in listed)
     if any(not label.strip() for label in labels):
         _refuse(where, "a label is empty")
     if len(set(labels)) < len(labels):
-        _refuse(where, "a label is there twice")
+        _refuse(where, "a label appears twice")
     return labels
 
 
-def _schema(value: dict[str, Any], where: str) -> str:
+def _schema(value: JsonObject, where: str) -> str:
     schema = value.get("schema")
     if schema is None:
         return ""
@@ -253,23 +255,23 @@ def _schema(value: dict[str, Any], where: str) -> str:
     return json.dumps(schema, ensure_ascii=False)
 
 
-def _shots(value: dict[str, Any], where: str) -> tuple[Messages, ...]:
-    given = value.get("shots", [])
-    if not isinstance(given, list) or not all(isinstance(shot, list) for shot in given):
+def _shots(value: JsonObject, where: str) -> tuple[Messages, ...]:
+    listed = value.get("shots", [])
+    if not isinstance(listed, list) or not all(isinstance(shot, list) for shot in listed):
         _refuse(where, "shots must be a list of lists of messages")
-    if sum(map(len, given)) > MOST_MESSAGES:
+    if sum(map(len, listed)) > MOST_MESSAGES:
         _refuse(where, f"shots have more than {MOST_MESSAGES} messages")
-    return tuple(_shot(shot, where) for shot in given)
+    return tuple(_shot(shot, where) for shot in listed)
 
 
-def _shot(given: list[Any], where: str) -> Messages:
+def _shot(turns: list[Any], where: str) -> Messages:
     """A worked example: questions and answers by turns."""
     messages = tuple(
         (str(entry["role"]), _text(entry["content"], "a message", where))
-        for entry in given
+        for entry in turns
         if isinstance(entry, dict) and set(entry) == {"role", "content"}
     )
     roles = [role for role, _ in messages]
-    if len(messages) != len(given) or roles[-1:] != ["assistant"] or set(roles) != {"user", "assistant"}:
+    if len(messages) != len(turns) or roles[-1:] != ["assistant"] or set(roles) != {"user", "assistant"}:
         _refuse(where, "a worked example must be messages of user and assistant that end with an answer")
     return messages

@@ -16,10 +16,10 @@ import json
 import shutil
 import tarfile
 from pathlib import Path
-from typing import Any
 
 from freehold.core import atomic_files
 from freehold.core.errors import BadModel, NotFound
+from freehold.core.json_types import JsonObject
 from freehold.core.progress import Sink, silent, task
 from freehold.models.info import ModelInfo
 from freehold.models.intake import Gate, admit
@@ -45,7 +45,7 @@ def archive(
         for name, path in sorted((runtime or {}).items())
     ]
     total = sum(size for *_, size in [*parts, *beside])
-    listed: dict[str, Any] = {
+    listed: JsonObject = {
         "archive_version": VERSION,
         "name": model.name,
         "revision": model.revision,

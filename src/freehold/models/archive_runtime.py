@@ -23,7 +23,10 @@ from freehold.models.store import Model
 
 ENGINE = "llama-cpp-python"
 
-PROGRAM = '''"""Ask the model that lies beside this: python runtime/run.py "your question". See README.txt for how to install what it needs."""
+PROGRAM = '''"""Ask the model in this archive: python runtime/run.py "your question".
+
+README.txt says how to install what it needs.
+"""
 
 import json
 import pathlib
@@ -36,9 +39,9 @@ PLAIN, PLAIN_STOP = "@plain", "@stop"
 files = pathlib.Path(__file__).absolute().parent.parent / "files"
 weights = next(files.glob("*.gguf"))
 form = {"labels": [], "schema": None, "system": "", "shots": [], "plain": False, "max_tokens": 512}
-if (files / "answer_form.json").exists():  # it is asked as it was measured
+if (files / "answer_form.json").exists():  # the form in which it was measured
     form = json.loads((files / "answer_form.json").read_text())
-elif (files / "task.json").exists():  # an older tuned model is asked as it was taught
+elif (files / "task.json").exists():  # an older tuned model: the form of its training rows
     rows = json.loads((files / "task.json").read_text())["train"]
     system = {row["messages"][0][1] if row["messages"][0][0] == "system" else "" for row in rows}
     form["system"] = system.pop() if len(system) == 1 else ""
@@ -73,8 +76,8 @@ Unpack the archive, and in the folder that holds files/ and runtime/:
     runtime/env/bin/pip install --no-index --find-links runtime/wheels {engine}
     runtime/env/bin/python runtime/run.py "your question"
 
-The wheels are for {system} on {processor} with Python {python}. files/{weights} is a plain GGUF file: any llama.cpp program of today or
-later reads it, on other machines too.
+The wheels are for {system} on {processor} with Python {python}. files/{weights} is a
+plain GGUF file: any llama.cpp program of today or later reads it, on other machines too.
 """
 
 
@@ -120,7 +123,7 @@ def gather(
             (line for line in reversed(done.stderr.strip().splitlines()) if "ERROR" in line), "pip failed"
         )
         raise NotFound(
-            f"the wheels of the runtime could not be had ({cause.removeprefix('ERROR: ')})",
+            f"the wheels of the runtime could not be fetched ({cause.removeprefix('ERROR: ')})",
             "check the network, or leave --with-runtime out",
         )
     weights = next(name for name in model.manifest if name.endswith(".gguf"))
@@ -145,15 +148,15 @@ def program(plain_template: str, plain_stop: str) -> str:
 
 def _closure(name: str) -> list[str]:
     """A distribution and all it needs, as installed here."""
-    found: dict[str, None] = {}
+    names: dict[str, None] = {}
     pending = [name]
     while pending:
         one = pending.pop()
-        if one.lower() in found:
+        if one.lower() in names:
             continue
-        found[one.lower()] = None
+        names[one.lower()] = None
         for line in importlib.metadata.requires(one) or []:
             requirement = Requirement(line)
             if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
                 pending.append(requirement.name)
-    return list(found)
+    return list(names)

@@ -111,11 +111,11 @@ class Blobs:
             if digest in self._known:
                 return self._known[digest]
         columns = checked_blobs.c
-        asked = sa.select(columns.bytes, columns.modified_ns, columns.changed_ns).where(
+        statement = sa.select(columns.bytes, columns.modified_ns, columns.changed_ns).where(
             columns.digest == digest
         )
         with self._engine.connect() as connection:
-            row = connection.execute(asked).first()
+            row = connection.execute(statement).first()
         mark = None if row is None else Mark(*row)
         self._remember(digest, mark)
         return mark

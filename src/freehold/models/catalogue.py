@@ -36,14 +36,14 @@ Text = sa.String().with_variant(sa.String(collation="C"), "postgresql")
 
 def address(folder: Path) -> sa.URL:
     """The database of the store in ``folder``. Raises UsageError for a setting that is none."""
-    asked = settings.database()
-    if not asked:
+    configured = settings.database()
+    if not configured:
         return sa.URL.create("sqlite", database=str(folder / FILE))
     hint = "write postgresql://USER:PASSWORD@HOST/DATABASE"
     try:
-        url = sa.make_url(asked)
+        url = sa.make_url(configured)
     except ArgumentError:
-        raise UsageError("FREEHOLD_DATABASE is no database's address", hint) from None
+        raise UsageError("FREEHOLD_DATABASE is not the address of a database", hint) from None
     if url.drivername not in ("postgresql", "postgres", "postgresql+psycopg"):
         raise UsageError(
             f"FREEHOLD_DATABASE names a {url.drivername} database; PostgreSQL is supported, and SQLite "
@@ -69,7 +69,7 @@ def open_catalogue(folder: Path, *, lost: bool = False) -> sa.Engine:
     if url.drivername == "sqlite":
         file = folder / FILE
         if lost and not (file.exists() and file.stat().st_size):
-            raise system_errors.damaged(folder, "it is empty" if file.exists() else "it is not there")
+            raise system_errors.damaged(folder, "it is empty" if file.exists() else "it does not exist")
         engine = sa.create_engine(url, connect_args={"timeout": BUSY_S})
         with engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA journal_mode=WAL")
@@ -134,10 +134,10 @@ _NAMES = {
 def _is_made(connection: sa.Connection, tables: sa.MetaData) -> bool:
     """Whether all tables and their indexes are there: one question, since every start asks it."""
     there = set(connection.exec_driver_sql(_NAMES[connection.dialect.name]).scalars())
-    wanted = {*tables.tables, *(index.name for table in tables.tables.values() for index in table.indexes)}
+    names = {*tables.tables, *(index.name for table in tables.tables.values() for index in table.indexes)}
     if documents.name in tables.tables:
-        wanted.add("search")
-    return wanted <= there
+        names.add("search")
+    return names <= there
 
 
 def faults_of_file(engine: sa.Engine) -> list[str]:
@@ -239,7 +239,8 @@ documents = sa.Table(
 )
 _SEARCH = {
     "sqlite": [
-        """CREATE VIRTUAL TABLE search USING fts5(tokens, content='', columnsize=0, detail=none, tokenize="ascii tokenchars '-_.:/'")"""
+        "CREATE VIRTUAL TABLE search USING fts5(tokens, content='', columnsize=0, detail=none,"
+        """ tokenize="ascii tokenchars '-_.:/'")"""
     ],
     "postgresql": [
         "CREATE TABLE search (rowid bigint PRIMARY KEY, tokens bigint[] NOT NULL)",

@@ -8,6 +8,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from freehold.core.json_types import JsonObject
+
 
 @dataclass(frozen=True)
 class Stated:
@@ -18,9 +20,9 @@ class Stated:
     value: float
 
 
-def stated(card: dict[str, Any]) -> list[Stated]:
+def stated(card: JsonObject) -> list[Stated]:
     """Every number of a card's ``model-index``."""
-    found: list[Stated] = []
+    figures: list[Stated] = []
     for entry in _list(card.get("model-index")):
         for result in _list(entry.get("results")):
             dataset = result.get("dataset")
@@ -28,15 +30,15 @@ def stated(card: dict[str, Any]) -> list[Stated]:
             for metric in _list(result.get("metrics")):
                 value = metric.get("value")
                 if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-                    found.append(
+                    figures.append(
                         Stated(
                             task or "no named data",
                             str(metric.get("name") or metric.get("type") or "value"),
                             float(value),
                         )
                     )
-    return found
+    return figures
 
 
-def _list(value: Any) -> list[dict[str, Any]]:
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+def _list(value: Any) -> list[JsonObject]:
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []

@@ -11,9 +11,9 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from freehold.core.errors import BadModel, Unsupported
+from freehold.core.json_types import JsonObject
 from freehold.models import answer_form, file_selection
 from freehold.models.formats import architectures, gguf, peft, safetensors
 
@@ -25,7 +25,8 @@ _PAGE = re.compile(
 )
 _TITLE = re.compile(rb"<title[^>]*>([^<]{1,200})</title>", re.IGNORECASE)
 _REFUSALS = re.compile(
-    rb"\s*(entry not found|repository not found|not found|access to|invalid |unauthorized|forbidden|internal server|access denied)",
+    rb"\s*(entry not found|repository not found|not found|access to|invalid |unauthorized|forbidden|internal"
+    rb" server|access denied)",
     re.IGNORECASE,
 )
 #: First bytes of llama.cpp's files before GGUF.
@@ -87,9 +88,9 @@ def check_bytes(name: str, path: Path) -> None:
         )
     if _PAGE.match(head):
         title = _TITLE.search(head)
-        told = f" ({title[1].decode('utf-8', 'replace').strip()[:80]})" if title else ""
+        title_shown = f" ({title[1].decode('utf-8', 'replace').strip()[:80]})" if title else ""
         raise BadModel(
-            f"{name} is a web page{told}, not the file itself",
+            f"{name} is a web page{title_shown}, not the file itself",
             "use the file's download link; a gated model needs its hub's token",
         )
     if name.endswith((".safetensors", ".gguf")):
@@ -212,7 +213,7 @@ def _without_config(files: Mapping[str, Path], weights: list[str]) -> BadModel |
     )
 
 
-def _config(path: Path) -> dict[str, Any]:
+def _config(path: Path) -> JsonObject:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
@@ -233,7 +234,7 @@ def _config(path: Path) -> dict[str, Any]:
     return value
 
 
-def _check_quantization(config: dict[str, Any]) -> None:
+def _check_quantization(config: JsonObject) -> None:
     """Raises Unsupported for weights in a packed form that no engine here reads."""
     packed = config.get("quantization_config") or config.get("compression_config")
     nested = config.get("text_config")
@@ -258,13 +259,13 @@ def _check_index(files: Mapping[str, Path], weights: list[str]) -> None:
         return
     try:
         value = json.loads(files["model.safetensors.index.json"].read_text())
-        wanted = {str(name) for name in value["weight_map"].values()}
+        listed = {str(name) for name in value["weight_map"].values()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadModel("model.safetensors.index.json does not list the files of weights", _AGAIN) from error
-    missing = sorted(wanted - set(weights))
+    missing = sorted(listed - set(weights))
     if missing:
         raise BadModel(
-            f"{len(missing)} of {len(wanted)} weight files are missing: {', '.join(missing[:4])}",
+            f"{len(missing)} of {len(listed)} weight files are missing: {', '.join(missing[:4])}",
             "fetch the missing files, then pull again",
         )
 
@@ -295,7 +296,7 @@ def _check_tensors(files: Mapping[str, Path], weights: list[str]) -> set[str]:
     return names
 
 
-def _check_architecture(config: dict[str, Any], names: set[str], *, embeds: bool) -> None:
+def _check_architecture(config: JsonObject, names: set[str], *, embeds: bool) -> None:
     """Raises Unsupported for an architecture that no engine here runs."""
     kind = str(config["model_type"])
     if not architectures.is_built_in(kind):

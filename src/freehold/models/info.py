@@ -11,6 +11,7 @@ from typing import Any
 
 from freehold.core import yaml_text
 from freehold.core.errors import BadData, BadModel
+from freehold.core.json_types import JsonObject
 from freehold.models.formats import architectures, gguf, peft, safetensors
 from freehold.models.formats.peft import AdapterFacts
 from freehold.models.lineage import Lineage
@@ -41,18 +42,21 @@ class ModelInfo:
     hidden: int = 0
     kv_width: int = 0
     vocabulary: int = 0
-    provenance: dict[str, Any] = field(default_factory=dict)
+    provenance: JsonObject = field(default_factory=dict)
     lineage: Lineage = field(default_factory=Lineage)
     adapter: AdapterFacts | None = None
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """JSON form, with its format version."""
         values = asdict(replace(self, lineage=Lineage()))
         return {"card_version": 1, **values, "lineage": self.lineage.as_list()}
 
     @staticmethod
-    def from_dict(value: dict[str, Any]) -> ModelInfo:
-        """Inverse of :meth:`as_dict`. Raises BadModel for a version this program does not know, ValueError."""
+    def from_dict(value: JsonObject) -> ModelInfo:
+        """Inverse of :meth:`as_dict`.
+
+        Raises BadModel for a version this program does not know, ValueError.
+        """
         value = dict(value)
         version = value.pop("card_version", None)
         if version != 1:
@@ -76,7 +80,8 @@ def read_info(files: dict[str, Path], *, licence: str = "", licence_from: str = 
         return _gguf_card(ggufs[0], files[ggufs[0]], licence, licence_from)
     if len(ggufs) > 1:
         raise BadModel(
-            f"there are {len(ggufs)} GGUF files ({', '.join(sorted(ggufs)[:4])} ...) and a model is one",
+            f"there are {len(ggufs)} GGUF files ({', '.join(sorted(ggufs)[:4])} ...) and a model has"
+            " only one",
             "pull one of them by file:PATH",
         )
     weights = [name for name in files if name.endswith(".safetensors")]
@@ -98,9 +103,9 @@ def read_info(files: dict[str, Path], *, licence: str = "", licence_from: str = 
 def _gguf_card(name: str, path: Path, licence: str, licence_from: str) -> ModelInfo:
     header = gguf.read_header(path)
     fields = header.fields
-    own = fields.get("general.license")
-    if isinstance(own, str) and own:
-        licence, licence_from = own, f"general.license in {name}"
+    stated = fields.get("general.license")
+    if isinstance(stated, str) and stated:
+        licence, licence_from = stated, f"general.license in {name}"
     file_type = fields.get("general.file_type")
     template = fields.get("tokenizer.chat_template")
     heads = header.number("attention.head_count", 1) or 1
@@ -206,7 +211,7 @@ def _safetensors_card(
     )
 
 
-def _count(config: dict[str, Any], key: str) -> int:
+def _count(config: JsonObject, key: str) -> int:
     """A whole number of config.json; 0 where it is not stated. Raises BadModel for anything else."""
     value = config.get(key)
     if value is None:
@@ -221,25 +226,25 @@ def _count(config: dict[str, Any], key: str) -> int:
     return value
 
 
-def _json_file(path: Path) -> dict[str, Any]:
+def _json_file(path: Path) -> JsonObject:
     try:
         value = json.loads(path.read_text())
     except (ValueError, RecursionError) as error:
         raise BadModel(f"{path.name} is not valid JSON ({str(error)[:120]})", "fetch it again") from error
     if not isinstance(value, dict):
-        raise BadModel(f"{path.name} holds no JSON object", "fetch it again")
+        raise BadModel(f"{path.name} is not a JSON object", "fetch it again")
     return value
 
 
 def _template_of(files: dict[str, Path]) -> str | None:
     if "chat_template.jinja" in files:
         return files["chat_template.jinja"].read_text("utf-8", "replace")
-    found = (
+    template = (
         _json_file(files["tokenizer_config.json"]).get("chat_template")
         if "tokenizer_config.json" in files
         else None
     )
-    return found if isinstance(found, str) else None
+    return template if isinstance(template, str) else None
 
 
 def _licence_in_readme(path: Path) -> tuple[str, str]:
@@ -251,8 +256,8 @@ def _licence_in_readme(path: Path) -> tuple[str, str]:
         head = yaml_text.load(text.split("---", 2)[1], path.name)
     except BadData:
         return "", ""
-    found = stated_licence(head) if isinstance(head, dict) else ""
-    return (found, "license in README.md") if found else ("", "")
+    licence = stated_licence(head) if isinstance(head, dict) else ""
+    return (licence, "license in README.md") if licence else ("", "")
 
 
 def stated_licence(head: Mapping[str, Any]) -> str:
@@ -265,7 +270,7 @@ def stated_licence(head: Mapping[str, Any]) -> str:
     names = [
         name.strip() for name in (value if isinstance(value, list) else [value]) if isinstance(name, str)
     ]
-    own = head.get("license_name")
-    if isinstance(own, str) and own.strip():
-        names = [own.strip() if name.lower() == "other" else name for name in names]
+    own_name = head.get("license_name")
+    if isinstance(own_name, str) and own_name.strip():
+        names = [own_name.strip() if name.lower() == "other" else name for name in names]
     return " AND ".join(dict.fromkeys(name for name in names if name))

@@ -65,7 +65,7 @@ class Admitted:
         """
         strange = [name for name, path in files.items() if path not in self._marks]
         if strange:
-            raise ValueError(f"{strange[0]} was not among the files that were looked at")
+            raise ValueError(f"{strange[0]} was not among the files that were checked")
         check_names([*files, *made])
         arranged = Admitted({**files, **made}, _SEAL)
         arranged._marks |= {path: mark for path, mark in self._marks.items() if path in files.values()}

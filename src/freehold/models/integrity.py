@@ -31,7 +31,10 @@ _REPAIR = "freehold store repair"
 
 
 def check(folder: Path, sink: Sink = silent) -> list[Fault]:
-    """Everything that is wrong with the store in ``folder``; every blob is read. Raises Busy, FreeholdError."""
+    """Everything that is wrong with the store in ``folder``; every blob is read.
+
+    Raises Busy, FreeholdError.
+    """
     try:
         store = Store(folder)
         said = faults_of_file(store.engine)[:20]
@@ -47,19 +50,22 @@ def check(folder: Path, sink: Sink = silent) -> list[Fault]:
 def _manifests(store: Store) -> list[Fault]:
     """Rows of the catalogue and manifests beside the blobs name the same models."""
     models = store.models()
-    kept, rows = store.manifests.names(), {(model.name, model.revision) for model in models}
-    found = _unreadable(store.folder)
-    for name, revision in sorted(kept - rows):
-        found.append(
-            Fault("catalogue", f"{FILE} does not name {name}@{revision[:12]}, which is kept", _REPAIR)
+    recorded, rows = store.manifests.names(), {(model.name, model.revision) for model in models}
+    faults = _unreadable(store.folder)
+    for name, revision in sorted(recorded - rows):
+        faults.append(
+            Fault("catalogue", f"{FILE} does not list {name}@{revision[:12]}, which has a manifest", _REPAIR)
         )
-    for name, revision in sorted(rows - kept):
-        found.append(Fault("manifest", f"{name}@{revision[:12]} has no manifest", _REPAIR))
+    for name, revision in sorted(rows - recorded):
+        faults.append(Fault("manifest", f"{name}@{revision[:12]} has no manifest", _REPAIR))
     for model in models:
         if atomic_files.digest_of(model.manifest) != model.revision:
-            why = f"the files that {FILE} names for {model.name} do not match its revision {model.revision[:12]}"
-            found.append(Fault("catalogue", why, _REPAIR))
-    return found
+            why = (
+                f"the files that {FILE} names for {model.name} do not match its revision"
+                f" {model.revision[:12]}"
+            )
+            faults.append(Fault("catalogue", why, _REPAIR))
+    return faults
 
 
 def _unreadable(folder: Path) -> list[Fault]:
@@ -71,7 +77,7 @@ def _blobs(store: Store, sink: Sink) -> list[Fault]:
     """Every blob that a model names is here, and every blob is what its name says."""
     needed = files_by_digest(store)
     here = {path.name: path for path in store.blobs.glob("??/*") if len(path.name) == 64}
-    found = [
+    faults = [
         Fault("model", f"{model.name}: {name} is missing from the store", remedy_of(model))
         for digest, (model, name) in needed.items()
         if digest not in here
@@ -91,5 +97,5 @@ def _blobs(store: Store, sink: Sink) -> list[Fault]:
                 why, way = f"the hub's content {digest[:12]} is damaged", "freehold hub check --repair"
             else:
                 why, way = f"the blob {digest[:12]}, which nothing needs, is damaged", "freehold gc"
-            found.append(Fault("blob", f"{why}: its bytes do not match sha256 {digest[:12]}", way))
-    return found
+            faults.append(Fault("blob", f"{why}: its bytes do not match sha256 {digest[:12]}", way))
+    return faults

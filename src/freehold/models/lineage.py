@@ -11,10 +11,9 @@ import functools
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Self, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import ClassVar, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 
-#: A JSON object whose keys belong to another package, such as a training recipe.
-JsonObject = dict[str, Any]
+from freehold.core.json_types import JsonObject
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +30,9 @@ class Step:
         """The kind as the JSON form names it."""
         return self.kind
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """JSON form; fields that are absent (None) have no key."""
-        values = {one.key: getattr(self, one.name) for one in _stored(type(self))}
+        values = {stored_field.key: getattr(self, stored_field.name) for stored_field in _stored(type(self))}
         return {"step": self.name} | {k: v for k, v in values.items() if v is not None} | dict(self.further)
 
     @classmethod
@@ -43,14 +42,18 @@ class Step:
         """
         values: JsonObject = {}
         stored = _stored(cls)
-        for one in stored:
-            value = record.get(one.key)
+        for stored_field in stored:
+            value = record.get(stored_field.key)
             if value is None:
                 continue
-            if not isinstance(value, one.types) or (isinstance(value, bool) and bool not in one.types):
-                raise ValueError(f"the step {cls.kind!r} of its lineage has a wrong value for {one.key!r}")
-            values[one.name] = value
-        known = {"step", *(one.key for one in stored)}
+            if not isinstance(value, stored_field.types) or (
+                isinstance(value, bool) and bool not in stored_field.types
+            ):
+                raise ValueError(
+                    f"the step {cls.kind!r} of its lineage has a wrong value for {stored_field.key!r}"
+                )
+            values[stored_field.name] = value
+        known = {"step", *(stored_field.key for stored_field in stored)}
         further = {key: value for key, value in record.items() if key not in known}
         try:
             return cls(**values, further=further)
@@ -72,9 +75,13 @@ def _stored(kind: type[Step]) -> tuple[_Stored, ...]:
     """The fields of a kind of step, as its annotations say. A float may be written as a whole number."""
     hints = get_type_hints(kind)
     return tuple(
-        _Stored(one.name, kind.renamed.get(one.name, one.name), tuple(_json_types(hints[one.name])))
-        for one in fields(kind)
-        if one.name not in ("further", "other")
+        _Stored(
+            stored_field.name,
+            kind.renamed.get(stored_field.name, stored_field.name),
+            tuple(_json_types(hints[stored_field.name])),
+        )
+        for stored_field in fields(kind)
+        if stored_field.name not in ("further", "other")
     )
 
 
@@ -228,7 +235,10 @@ class AdapterStep(Step):
 
 @dataclass(frozen=True, kw_only=True)
 class AskedStep(Step):
-    """Measured as it is, and stored with the form in which its rows were asked. The weights are the base's."""
+    """Measured as it is, and stored with the form in which its rows were asked.
+
+    The weights are the base's.
+    """
 
     kind: ClassVar[str] = "asked"
     #: zero-shot or few-shot.
@@ -314,7 +324,7 @@ class Lineage:
             raise ValueError("its lineage has the wrong form")
         return cls(tuple(read_step(record) for record in records))
 
-    def as_list(self) -> list[dict[str, Any]]:
+    def as_list(self) -> list[JsonObject]:
         """JSON form."""
         return [step.as_dict() for step in self.steps]
 

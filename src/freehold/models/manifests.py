@@ -13,10 +13,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from freehold.core import atomic_files
 from freehold.core.errors import BadModel, DamagedStore
+from freehold.core.json_types import JsonObject
 from freehold.models.intake import check_names
 from freehold.models.unpacking import is_file, stated
 
@@ -35,11 +35,11 @@ class Entry:
 
     name: str
     revision: str
-    card: dict[str, Any]
+    card: JsonObject
     manifest: dict[str, tuple[str, int]]
     created: float
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """JSON form, with its version and a digest over the rest."""
         value = {
             "manifest_version": VERSION,
@@ -97,7 +97,7 @@ def _check(entry: Entry, path: Path) -> None:
     if not MODEL_NAME.fullmatch(entry.name):
         raise ValueError(f"{ascii(entry.name)[:120]} cannot name a model")
     if path.parent.name != entry.revision or path.name != f"{entry.name.replace('/', '@')}.json":
-        raise ValueError("it lies in the wrong place: its name or revision is another one")
+        raise ValueError("it is in the wrong folder: its name or revision does not match")
     check_names(list(entry.manifest))
     if not all(is_file(digest, size) for digest, size in entry.manifest.values()):
         raise ValueError("it names a file without a sha256 and a size")
@@ -113,7 +113,7 @@ def check_writable(entry: Entry, path: Path) -> None:
     try:
         _check(entry, path)
     except ValueError as error:
-        raise BadModel(f"{entry.name} cannot be kept: {error}", "ask whoever made the model") from None
+        raise BadModel(f"{entry.name} cannot be stored: {error}", "ask whoever made the model") from None
 
 
 def read(path: Path) -> Entry:

@@ -66,8 +66,8 @@ def check_together(paths: Iterable[str]) -> None:
         other = folded.setdefault(_folded(path), path)
         if other != path:
             raise UsageError(
-                f"{_shown(path)} and {_shown(other)} differ in case alone or in how letters are composed, "
-                "which many disks cannot hold",
+                f"{_shown(path)} and {_shown(other)} differ only in case or in how letters are composed, "
+                "and many disks cannot store both",
                 "rename one of them",
             )
 
@@ -84,7 +84,7 @@ def _fault(path: str) -> str:
     if len(path) > MOST_PATH or len(path.encode(errors="replace")) > MOST_PATH:
         return f"it is longer than {MOST_PATH} bytes"
     if _has_unseen(path):
-        return "it holds characters that are not seen"
+        return "it contains invisible characters"
     if "\\" in path or _DRIVE.match(path) or path.startswith("/"):
         return "it is not a relative path with slashes"
     parts = path.split("/")
@@ -108,7 +108,7 @@ def _has_unseen(text: str) -> bool:
 
 def _part_fault(part: str) -> str:
     if part in ("", ".", ".."):
-        return "a part of it is empty or leads elsewhere"
+        return "a part of it is empty, . or .."
     # what some file system takes for .git counts as .git: case, width, characters that are dropped, streams,
     # and its short name
     plain = "".join(c for c in unicodedata.normalize("NFKC", part).casefold() if c not in _JOINERS)

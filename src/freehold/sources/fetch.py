@@ -67,11 +67,12 @@ def pull(
 
 
 def _admitted(store: Store, source: str, landing: Path, delivery: Delivery, gate: Gate) -> Admitted:
-    """What came, looked at; what is dangerous or not allowed and is not the user's own goes into quarantine."""
+    """What came, looked at; what is dangerous or not allowed and is not the user's own goes into
+    quarantine."""
 
     def keep_apart(error: FreeholdError) -> None:
         if delivery.move:
-            error.remedy = f"what came lies in {_quarantined(store, source, landing, error)}; {error.remedy}"
+            error.remedy = f"the files are in {_quarantined(store, source, landing, error)}; {error.remedy}"
 
     return admit(
         delivery.files,
@@ -115,10 +116,10 @@ def _take_in(
     chosen = bases.find_base(store, adapter, base)
     say(f"an adapter for {chosen.model.name}@{chosen.model.revision[:12]}, found {chosen.found_by}")
     whole = bases.complete(store, adapter, chosen, landing)
-    made = {file: path for file, path in whole.items() if file not in files}
+    stored = {file: path for file, path in whole.items() if file not in files}
     return store.add(
         name,
-        admitted.arranged(files, made),
+        admitted.arranged(files, stored),
         provenance,
         licence=delivery.licence,
         licence_from=delivery.licence_from,
@@ -131,9 +132,9 @@ def _take_in(
 
 def _quarantined(store: Store, source: str, landing: Path, error: FreeholdError) -> Path:
     """Move what came out of reach, with a sentence that says why."""
-    place = store.folder / "quarantine" / landing.name
-    shutil.rmtree(place, ignore_errors=True)
-    atomic_files.make_folder(place.parent)
-    os.replace(landing, place)
-    atomic_files.write_atomically(place / "WHY.txt", f"{source}: {error.message}\n")
-    return place
+    folder = store.folder / "quarantine" / landing.name
+    shutil.rmtree(folder, ignore_errors=True)
+    atomic_files.make_folder(folder.parent)
+    os.replace(landing, folder)
+    atomic_files.write_atomically(folder / "WHY.txt", f"{source}: {error.message}\n")
+    return folder

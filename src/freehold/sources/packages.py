@@ -56,7 +56,7 @@ def download(requirement: str, folder: Path) -> Path:
             raise MissingPart("this environment has no pip, which fetches packages", "python -m ensurepip")
         cause = next(
             (line for line in reversed(done.stderr.strip().splitlines()) if "ERROR" in line),
-            "no wheel was delivered",
+            "no wheel was downloaded",
         )
         raise NotFound(
             f"the package {requirement} could not be fetched ({cause.removeprefix('ERROR: ')})",

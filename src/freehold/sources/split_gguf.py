@@ -22,7 +22,10 @@ _BLOCK = 1 << 24
 
 
 def joined(files: Mapping[str, Path], folder: Path, sink: Sink) -> dict[str, Path]:
-    """The same files with the parts of a GGUF as one, written into ``folder``. Raises BadModel, DoesNotFit."""
+    """The same files with the parts of a GGUF as one, written into ``folder``.
+
+    Raises BadModel, DoesNotFit.
+    """
     parts = sorted(name for name in files if name.endswith(".gguf") and file_selection.SHARD.fullmatch(name))
     if not parts:
         return dict(files)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
+from freehold.core.json_types import JsonObject
 from freehold.core.statistics import p_text
 from freehold.evaluation.measurement import Answer, paired, shared
 from freehold.trial.requirements import WAITS, Decision, Requirement, decide, exact
@@ -47,7 +48,7 @@ class AgainstRival:
         """Whether the rival meets every need on quality; False where there is none."""
         return bool(self.decisions) and all(decision.met is True for decision in self.decisions)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """For reports."""
         return {**asdict(self), "meets_quality": self.meets_quality}
 
@@ -158,7 +159,7 @@ def machine_only(
     )
     return (
         f"{title} answers well enough ({_shown(quality)}), but {here} is {' and '.join(what)}. "
-        f"The machine fails here, not the model: try {remedy}."
+        f"The limit is the machine, not the model: try {remedy}."
     )
 
 

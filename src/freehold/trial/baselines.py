@@ -1,6 +1,8 @@
-"""What a person would try first, on the same rows: one answer for all, the nearest training row, a linear classifier.
+"""What a person would try first, on the same rows: one answer for all, the nearest training row, a linear
+classifier.
 
-Texts become TF-IDF weights of words, word pairs and pieces of words (scikit-learn). It takes seconds, on one core.
+Texts become TF-IDF weights of words, word pairs and pieces of words (scikit-learn). It takes seconds, on one
+core.
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ if TYPE_CHECKING:
 MOST_ROWS = 20_000
 #: Characters of a text that count.
 MOST_CHARACTERS = 3000
-#: Stored weights times labels up to which a linear classifier is trained: about ten seconds. Above: naive Bayes.
+#: Stored weights times labels up to which a linear classifier is trained: about ten seconds. Above: naive
+#: Bayes.
 MOST_LINEAR_WORK = 4e8
 #: Products up to which rows are compared: about four seconds. Above it the commonest pieces are left out.
 MOST_PRODUCTS = 2e9
@@ -184,7 +187,7 @@ def _texts(train: Sequence[Example], test: Sequence[Example]) -> Texts:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     started = time.monotonic()
-    known, asked = [text_of(e) for e in train], [text_of(e) for e in test]
+    known, questions = [text_of(e) for e in train], [text_of(e) for e in test]
     parts: list[tuple[Any, Any]] = []
     for pieces, size, fewest in (("word", (1, 2), 1), ("char_wb", (2, 4), 2 if len(train) >= 50 else 1)):
         # a pattern belongs to words alone; given with pieces of words it is warned of
@@ -198,27 +201,27 @@ def _texts(train: Sequence[Example], test: Sequence[Example]) -> Texts:
             token_pattern=word,
         )
         try:
-            parts.append((vectorizer.fit_transform(known), vectorizer.transform(asked)))
+            parts.append((vectorizer.fit_transform(known), vectorizer.transform(questions)))
         except ValueError:  # no text holds a word, or no piece occurs twice: the other kind of piece remains
             continue
     if not parts:
-        return Texts(csr_matrix((len(known), 1)), csr_matrix((len(asked), 1)), time.monotonic() - started)
+        return Texts(csr_matrix((len(known), 1)), csr_matrix((len(questions), 1)), time.monotonic() - started)
     matrices = [hstack([part[side] for part in parts]).tocsr().astype(np.float32) for side in (0, 1)]
     return Texts(matrices[0], matrices[1], time.monotonic() - started)
 
 
 def _nearest(train: Sequence[Example], texts: Texts) -> list[str]:
     """The answer of each test row's nearest training row."""
-    known, asked = texts.train, texts.test
+    known, questions = texts.train, texts.test
     work = np.bincount(known.indices, minlength=known.shape[1]) * np.bincount(
-        asked.indices, minlength=asked.shape[1]
+        questions.indices, minlength=questions.shape[1]
     ).astype(float)
     order = np.argsort(work, kind="stable")
-    kept = np.sort(order[np.cumsum(work[order]) <= MOST_PRODUCTS])
-    known, asked = known[:, kept].T.tocsr(), asked[:, kept]
+    usable = np.sort(order[np.cumsum(work[order]) <= MOST_PRODUCTS])
+    known, questions = known[:, usable].T.tocsr(), questions[:, usable]
     answers: list[str] = []
-    for start in range(0, asked.shape[0], 256):
-        similar = (asked[start : start + 256] @ known).toarray()
+    for start in range(0, questions.shape[0], 256):
+        similar = (questions[start : start + 256] @ known).toarray()
         answers += [wanted_label(train[int(index)]) for index in similar.argmax(axis=1)]
     return answers
 
@@ -252,7 +255,7 @@ def _linear(task: Task, train: Sequence[Example], texts: Texts, of: str) -> Base
     )
 
 
-def _quietly(model: Any, texts: Texts, wanted: Any) -> Any:
+def _quietly(model: Any, texts: Texts, expected: Any) -> Any:
     """Predictions; that a solver stopped at its limit of steps is no fault here."""
     import warnings
 
@@ -260,7 +263,7 @@ def _quietly(model: Any, texts: Texts, wanted: Any) -> Any:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return model.fit(texts.train, wanted).predict(texts.test)
+        return model.fit(texts.train, expected).predict(texts.test)
 
 
 def _label_sets(task: Task, train: Sequence[Example], texts: Texts, of: str) -> Baseline | None:
@@ -317,7 +320,8 @@ _KINDS: dict[str, tuple[_Learner, ...]] = {"label": (_linear,), "labels": (_labe
 def compare(
     answers: Sequence[Answer], baselines: Sequence[Baseline], groups: Mapping[str, str] | None = None
 ) -> tuple[Against, ...]:
-    """A variant's paired difference from each baseline on the rows it answered; positive where the variant is better.
+    """A variant's paired difference from each baseline on the rows it answered; positive where the variant is
+    better.
 
     ``groups``: row id -> group, where rows belong together.
     """

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from freehold.core.errors import DoesNotFit, FreeholdError, Unsupported
+from freehold.core.wording import counted
 from freehold.inference.loading import predict_memory
 from freehold.models.formats import architectures, gguf
 from freehold.models.formats.decoders import ARCHITECTURES, config_of
@@ -182,7 +183,7 @@ def _too_long(trial: Trial, model: Model, look: LookResult) -> str:
     if not look.over_context_count or (policy == "row" and few):
         return ""
     share = "" if policy == "model" else f", more than {MOST_TOO_LONG:.0%} of the rows"
-    rows = "1 row exceeds" if look.over_context_count == 1 else f"{look.over_context_count} rows exceed"
+    rows = counted(look.over_context_count, "row exceeds", "rows exceed")
     return (
         f"{rows} its context of {model.info.context_length} tokens{share} "
         f"(for example {look.over_context[0]}), and nothing is truncated"
@@ -194,9 +195,9 @@ def _leave_out_rows(trial: Trial, tried: list[TriedModel]) -> None:
     for model, look in ((entry.model, entry.look) for entry in tried):
         if look.over_context:
             trial.left_out_rows[model.name] = look.over_context
-            rows = "row was" if look.over_context_count == 1 else "rows were"
+            rows = counted(look.over_context_count, "row was", "rows were")
             trial.notes.append(
-                f"{look.over_context_count} {rows} left out for all models because of the context of "
+                f"{rows} left out for all models because of the context of "
                 f"{model.name} ({model.info.context_length} tokens): {', '.join(look.over_context[:5])}; "
                 "to leave out the model instead, pass --too-long model"
             )

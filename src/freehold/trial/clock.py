@@ -154,11 +154,11 @@ class Clock:
             (taken for taken in self.taken if taken.taken_s > taken.planned_s),
             key=lambda t: t.planned_s - t.taken_s,
         )[:3]
-        told = "; ".join(
+        reason = "; ".join(
             f"{t.part} took {duration(t.taken_s)} instead of the planned {duration(t.planned_s)}"
             for t in worst
         )
         return (
             f"the trial took {duration(self.spent())}, more than its budget of {duration(self.budget_s)}: "
-            f"{told or 'it was used up before there was a plan'}"
+            f"{reason or 'it was used up before there was a plan'}"
         )

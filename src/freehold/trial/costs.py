@@ -6,9 +6,9 @@ import math
 import statistics as plain
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any
 
 from freehold.core.errors import UsageError
+from freehold.core.json_types import JsonObject
 from freehold.costs import money, prices
 from freehold.evaluation.measurement import Answer, Measurement
 from freehold.trial.results import AtOnce, TimingResult
@@ -36,7 +36,7 @@ def money_of(
     variant: Variant,
     answers: Sequence[Answer],
     reasoning_tokens: float | None = None,
-) -> dict[str, Any]:
+) -> JsonObject:
     """The report's ``money`` of a timed variant. ``reasoning_tokens``: of a rival's answer, where one was
     asked and said how many.
 
@@ -51,10 +51,10 @@ def money_of(
     api = prices.request_price(options.api_model, tokens, batch=options.api_batch)
     even = money.break_even(options, api, measured)
     ways = prices.other_ways(options.api_model, tokens)
-    told = "measured with the rival" if reasoning_tokens is not None else _set(options)
+    source = "measured with the rival" if reasoning_tokens is not None else _set(options)
     return {
         "api": asdict(api),
-        "reasoning": told,
+        "reasoning": source,
         "other_ways": ways,
         "break_even": asdict(even),
     }
@@ -73,7 +73,7 @@ def _measured(running: TimingResult, answers: Sequence[Answer], title: str) -> m
     how = (
         "measured while it was timed"
         if metered
-        else f"estimated while it was timed, taken to be right within a factor of {money.POWER_FACTOR:g}"
+        else f"estimated while it was timed, assumed to be right within a factor of {money.POWER_FACTOR:g}"
     )
     speed = running.at_once.requests_per_second
     low, high = (speed.value if end is None else end for end in (speed.low, speed.high))

@@ -13,9 +13,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
 
 from freehold.core import settings
+from freehold.core.json_types import JsonObject
 from freehold.data.examples import Example
 from freehold.models import figures
 from freehold.trial.choice import VALIDATION
@@ -60,7 +60,7 @@ class FinishedTrial:
     #: where it is kept, its rows included
     folder: Path
     #: its report (report.schema.json)
-    report: dict[str, Any]
+    report: JsonObject
 
     @property
     def name(self) -> str:
@@ -133,7 +133,7 @@ def likeness(first: Counter[str], second: Counter[str]) -> float:
     return shared / size if size else 0.0
 
 
-def stated(card: dict[str, Any]) -> Evidence | None:
+def stated(card: JsonObject) -> Evidence | None:
     """The first figure that a repository's card states; None where it states none."""
     figure = next(iter(figures.stated(card)), None)
     return (

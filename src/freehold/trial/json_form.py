@@ -12,9 +12,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from freehold.core.errors import BadData
-
-#: A JSON object whose keys another package defines.
-JsonObject = dict[str, Any]
+from freehold.core.json_types import JsonObject
 
 Record = TypeVar("Record")
 

@@ -129,7 +129,7 @@ def power_notes(trial: Trial) -> list[str]:
             fewest = statistics.waits_needed(float(need.limit), level)
             notes.append(
                 f"{rows} test rows can't show that {need.text} is met, even if every answer is right; "
-                f"{fewest} are the fewest that can"
+                f"at least {fewest} are needed"
             )
         else:
             notes.append(

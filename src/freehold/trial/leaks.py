@@ -24,7 +24,7 @@ def refuse_leaks(splits: Splits, allow: bool) -> None:
         )
     if leaked > MOST_LEAKED * total and not allow:
         raise BadData(
-            f"{leaked / total:.0%} of the test rows {what}, so the trial would measure memory",
+            f"{leaked / total:.0%} of the test rows {what}, so the trial would measure memorization",
             f"remove them from one side, or pass --allow-leaks to judge by the other {total - leaked:,} rows",
         )
 

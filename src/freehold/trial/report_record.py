@@ -1,7 +1,7 @@
 """The report as types. Field names are the keys of ``report.json``; a field without a default is in every
 report.
 
-``report.schema.json`` is generated from these types; write it anew after a change with ``python -m
+``report.schema.json`` is generated from these types; write it again after a change with ``python -m
 freehold.trial.report_schema``. Fields with a default are absent from reports of earlier versions.
 """
 

@@ -7,10 +7,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from freehold.core import units, yaml_text
 from freehold.core.errors import BadData, UsageError
+from freehold.core.json_types import JsonObject
 from freehold.core.statistics import rows_for_power
 from freehold.evaluation.measurement import Measurement
 from freehold.evaluation.metrics import possible_figures
@@ -73,7 +73,7 @@ class Decision:
     #: what the need is on
     name: str = ""
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """For reports."""
         return asdict(self)
 
@@ -213,8 +213,8 @@ def terms_of(needs: Sequence[Requirement], alpha: float, next_alpha: float, amon
 def decide(need: Requirement, variant: Variant, terms: Terms | None = None) -> Decision:
     """Check one need against a variant's evidence (see report.schema.json, ``variants``).
 
-    Figures on answers are decided by the variant's ``bounds`` where it has them (:func:`freehold.trial.judging.bounds`), which keep the
-    errors of ``terms``; else by the 95% interval.
+    Figures on answers are decided by the variant's ``bounds`` where it has them
+    (:func:`freehold.trial.judging.bounds`), which keep the errors of ``terms``; else by the 95% interval.
     """
     if need.name == "licence":
         met, why = licence.allowed(variant.licence, str(need.limit))
@@ -252,7 +252,10 @@ def _end(value: float | None) -> str:
 
 
 def _met(need: Requirement, bounds: Bounds) -> bool | None:
-    """True where the near end meets the limit, False where the far end misses it, None where neither. An end of None is unknown."""
+    """True where the near end meets the limit, False where the far end misses it, None where neither.
+
+    An end of None is unknown.
+    """
     limit, meets, misses = float(need.limit), bounds.meets, bounds.misses
     if need.relation == ">=":
         good = meets.low is not None and meets.low >= limit
@@ -286,7 +289,8 @@ def _more_rows(need: Requirement, figure: Measurement, terms: Terms) -> int | No
     return rows_for_power(figure.value, float(need.limit), figure.n, level=level, variance=figure.variance)
 
 
-def _safe(need: Requirement, safety: dict[str, Any] | None) -> Decision:
-    """A grade is met where both ends of the interval meet it, and missed where neither does; see ``trust/grades.py``."""
+def _safe(need: Requirement, safety: JsonObject | None) -> Decision:
+    """A grade is met where both ends of the interval meet it, and missed where neither does; see
+    ``trust/grades.py``."""
     met, evidence = grades.decide(safety, str(need.limit))
     return Decision(need.text, met, evidence, measured=bool(safety), name=need.name)

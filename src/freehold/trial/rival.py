@@ -141,7 +141,7 @@ def measured(
     ways: dict[str, Ask],
     valid: Sequence[Example],
     test: Sequence[Example],
-    kept: Path,
+    saved: Path,
     sink: Sink,
     *,
     lone_rows: int = LONE_ROWS,
@@ -149,13 +149,13 @@ def measured(
 ) -> Rival:
     """Ask the server. ``ways``: how rows are asked, by "zero-shot" and "few-shot", as for the models here.
 
-    Without validation rows the choice is made on the test rows, and the conditions say so. ``kept``: the file
-    of saved replies. Raises UsageError, FreeholdError; after an interruption the answers so far are still
-    there.
+    Without validation rows the choice is made on the test rows, and the conditions say so. ``saved``: the
+    file of saved replies. Raises UsageError, FreeholdError; after an interruption the answers so far are
+    still there.
     """
     client = Client(endpoint.url, settings.secret(endpoint.key_env, "key"), pause=pause)
     try:
-        session = _Session(client, endpoint.model, metric, kept, sink)
+        session = _Session(client, endpoint.model, metric, saved, sink)
         rows = valid or test
         lone = 0 if valid else lone_rows
         replies_of = {
@@ -175,11 +175,11 @@ def measured(
 class _Session:
     """One server: what its requests may hold, the longest answer allowed to it, and the saved replies."""
 
-    def __init__(self, client: Client, model: str, metric: Metric, kept: Path, sink: Sink):
-        self.client, self.model, self.metric, self.path, self.sink = client, model, metric, kept, sink
+    def __init__(self, client: Client, model: str, metric: Metric, saved: Path, sink: Sink):
+        self.client, self.model, self.metric, self.path, self.sink = client, model, metric, saved, sink
         self.lock = threading.Lock()
-        self.lines = [SavedReply.of(line) for line in atomic_files.read_lines(kept)]
-        self.settled = kept.with_suffix(".dialect.json")
+        self.lines = [SavedReply.of(line) for line in atomic_files.read_lines(saved)]
+        self.settled = saved.with_suffix(".dialect.json")
         value = json.loads(self.settled.read_text()) if self.settled.exists() else {"dialect": {}, "limit": 0}
         self.dialect, self.limit = Dialect(**value["dialect"]), int(value["limit"])
         self.binding_works = any(_label_in(entry.reply.text) is not None for entry in self.lines)

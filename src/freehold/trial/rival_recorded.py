@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from freehold.core.errors import BadData, NotFound
+from freehold.core.wording import counted
 from freehold.data.examples import Example
 from freehold.data.values import json_value
 from freehold.evaluation import measurement
@@ -70,7 +71,7 @@ def _read(path: Path) -> _Recording:
         answers.setdefault(name, text)
     if faults:
         shown = "\n  ".join(faults[:_NAMED_FAULTS])
-        count = "1 error" if len(faults) == 1 else f"{len(faults):,} errors"
+        count = counted(len(faults), "error")
         raise BadData(f"{count} in {path}:\n  {shown}", "correct these lines", faults)
     return _Recording(answers, frozenset(repeated - contradicting), frozenset(contradicting))
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
 
+from freehold.core.json_types import JsonObject
 from freehold.trial import json_form
 from freehold.trial.rival import Rival
 from freehold.trial.waits import P95, Wait, Waits
 
 
-def rented(rival: Rival) -> dict[str, Any]:
+def rented(rival: Rival) -> JsonObject:
     """How a rival was asked, what was odd, what it took, and how long one user waits for it."""
     waits = Waits(tuple(Wait(ms / 1000, True) for ms in rival.waits_ms), len(rival.waits_ms))
     return {

@@ -19,6 +19,7 @@ from typing import Any
 
 from freehold.core import atomic_files, machine, settings, statistics
 from freehold.core.errors import DoesNotFit
+from freehold.core.json_types import JsonObject
 from freehold.core.progress import Sink, duration
 from freehold.data.examples import Example
 from freehold.evaluation import measurement
@@ -97,7 +98,10 @@ class Trial:
         override: str = "",
         say: Say = quiet,
     ):
-        """``override``: the reason for going against the policy. Raises PolicyDenied where it does not allow tuning."""
+        """``override``: the reason for going against the policy.
+
+        Raises PolicyDenied where it does not allow tuning.
+        """
         if options.tune:
             permit_models(store, "tune", models, override, say)
             permit_rows(task.splits.train, "mask them first (freehold mask), or pass --no-tune")
@@ -392,8 +396,8 @@ class Trial:
                 self.task, self.rows_of(split), answers, budget_s=self.options.budget_s, digest=variant.digest
             )
             result = self.steps.keep(name, arguments, partial)
-        kept = self.answers if split == TEST else self.chosen_by
-        kept[variant.id] = jobs.read_answers(self.steps.place(name, arguments))
+        entries = self.answers if split == TEST else self.chosen_by
+        entries[variant.id] = jobs.read_answers(self.steps.place(name, arguments))
         return result
 
     def _measuring(self, variant: Variant, split: Rows, limit_s: float) -> MeasureArguments:
@@ -453,7 +457,7 @@ def _id(task: Task, models: list[Model], options: Options) -> str:
     )[:12]
 
 
-def _measured(result: MeasureResult, split: Rows) -> dict[str, Any]:
+def _measured(result: MeasureResult, split: Rows) -> JsonObject:
     """The fields of a variant that a measurement fills."""
     return {
         "figures": result.figures,

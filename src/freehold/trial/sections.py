@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from freehold.core.wording import counted
 from freehold.data.belonging import clusters
 from freehold.data.examples import Example
 from freehold.evaluation import confusion
@@ -128,7 +129,7 @@ def warnings(task: Task) -> list[str]:
 
 def _repeats(task: Task) -> str:
     count = task.splits.test_repeats
-    rows = "1 repeated test row was" if count == 1 else f"{count:,} repeated test rows were"
+    rows = counted(count, "repeated test row was", "repeated test rows were")
     return f"{rows} left out: the same prompt with the same answer counts once" if count else ""
 
 
@@ -151,8 +152,8 @@ def _disputed(task: Task) -> list[str]:
     return sentences
 
 
-def _pairs_named(found: Ceiling) -> str:
-    return ", ".join(f"{first} and {second}" for first, second in found.examples)
+def _pairs_named(tested: Ceiling) -> str:
+    return ", ".join(f"{first} and {second}" for first, second in tested.examples)
 
 
 def _floor(share: float) -> str:
@@ -187,7 +188,7 @@ def _outside(task: Task) -> str:
 
 
 def _rows(count: int) -> str:
-    return "1 row was" if count == 1 else f"{count:,} rows were"
+    return counted(count, "row was", "rows were")
 
 
 def named(counts: dict[str, int]) -> str:

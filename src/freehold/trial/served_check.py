@@ -1,9 +1,9 @@
 """What is served is what was measured: rows asked through a running server, and the answers compared.
 
-The chosen variant is served as the shown command serves it, by a process of its own on a free port of this machine
-alone. It is asked over HTTP in the protocol of OpenAI's API, by httpx, which Freehold needs in any case; a test asks the
-same rows with the package ``openai`` and gets the same answers. Only the question goes out: the labels, the worked
-examples and the shared system message must come from the stored model.
+The chosen variant is served as the shown command serves it, by a process of its own on a free port of this
+machine alone. It is asked over HTTP in the protocol of OpenAI's API, by httpx, which Freehold needs in any
+case; a test asks the same rows with the package ``openai`` and gets the same answers. Only the question goes
+out: the labels, the worked examples and the shared system message must come from the stored model.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 
 #: Rows that are asked: fewer say little, more say nothing new.
 FEWEST_ROWS, MOST_ROWS = 20, 200
-#: Seconds until a server process has loaded its libraries; and what its step may take beyond its time before it is ended.
+#: Seconds until a server process has loaded its libraries; and what its step may take beyond its time before
+#: it is ended.
 START_S, OVER_S = 6.0, 10.0
 #: Answers that differ and are listed.
 MOST_LISTED = 20
@@ -69,8 +70,9 @@ class Differing:
 class ServedCheck:
     """The comparison. Figures are both on the same ``rows`` test rows.
 
-    ``equal``: rows with the same answer, to the letter. ``within``: whether the served figure lies in the measured one's
-    interval. ``refused``: rows that the server gave no answer to, which count as wrong; ``refusal``: why, for the first.
+    ``equal``: rows with exactly the same answer. ``within``: whether the served figure lies in the
+    measured one's interval. ``refused``: rows that the server gave no answer to, which count as wrong;
+    ``refusal``: why, for the first.
     """
 
     model: str
@@ -99,15 +101,16 @@ class ServedCheck:
 
 
 def check(trial: Trial, variant: Variant) -> ServedCheck | None:
-    """Store the variant where it is not, ask it through a server within the time there is, and compare; None, with a note, where it could not be."""
+    """Store the variant where it is not, ask it through a server within the time there is, and compare; None,
+    with a note, where it could not be."""
     what = "the check through a running server"
     with trial.clock.part("served") as planned:
         try:
             name = _stored(trial, variant)
             seconds = planned or trial.clock.spare()
-            asked = _rows(trial, variant)
-            least = need_s(_load_s(variant), _row_s(variant), min(FEWEST_ROWS, len(asked)))
-            arguments = _arguments(trial, variant, name, asked)
+            ids = _rows(trial, variant)
+            least = need_s(_load_s(variant), _row_s(variant), min(FEWEST_ROWS, len(ids)))
+            arguments = _arguments(trial, variant, name, ids)
             if seconds < least and not trial.steps.done("served", arguments):
                 why = f"it takes about {duration(least)} and {duration(max(seconds, 0.0))} are left"
                 trial.skip(what, why)
@@ -124,12 +127,15 @@ def need_s(load_s: float, row_s: float, rows: int) -> float:
 
 
 def _stored(trial: Trial, variant: Variant) -> str:
-    """The name under which the variant is in the store; one that is not tuned is put there. Raises StepFailed."""
+    """The name under which the variant is in the store; one that is not tuned is put there.
+
+    Raises StepFailed.
+    """
     if variant.kind == "tuned" and not variant.stored_as:
         raise StepFailed("the chosen variant is not in the store", "run the trial again")
     if variant.kind != "tuned":
         model = next(model for model in trial.models if model.name == variant.model)
-        kept = keeping.keep_as_is(
+        stored = keeping.keep_as_is(
             trial.store,
             model,
             form_of(trial, variant),
@@ -138,8 +144,8 @@ def _stored(trial: Trial, variant: Variant) -> str:
             trial=trial.id,
             data=trial.task.files,
         )
-        trial.update(variant, stored_as=kept.name)
-        return kept.name
+        trial.update(variant, stored_as=stored.name)
+        return stored.name
     return variant.stored_as
 
 
@@ -171,7 +177,7 @@ def _row_s(variant: Variant) -> float:
     return 4 * (variant.measuring_seconds or 0.0) / max(variant.rows, 1)
 
 
-def _arguments(trial: Trial, variant: Variant, name: str, asked: Sequence[str]) -> ServedArguments:
+def _arguments(trial: Trial, variant: Variant, name: str, ids: Sequence[str]) -> ServedArguments:
     """What the step is given, but for the time it may take."""
     return ServedArguments(
         trial.task.files,
@@ -181,7 +187,7 @@ def _arguments(trial: Trial, variant: Variant, name: str, asked: Sequence[str]) 
         variant.id,
         task=str(trial.task_file),
         store=str(trial.store.folder),
-        rows=tuple(asked),
+        rows=tuple(ids),
         title=variant.title,
         budget_s=trial.options.budget_s,
     )
@@ -227,7 +233,10 @@ def compare(
     revision: str,
     command: str,
 ) -> ServedCheck:
-    """Answers through the server beside those measured, row by row. Raises StepFailed where no row has both."""
+    """Answers through the server beside those measured, row by row.
+
+    Raises StepFailed where no row has both.
+    """
     before, rows = {answer.id: answer for answer in measured}, {example.id: example for example in examples}
     pairs = [(before[answer.id], answer) for answer in served if answer.id in before]
     if not pairs:
@@ -240,7 +249,8 @@ def compare(
         [old.score for old, _ in pairs], f"{metric.method}; the same rows as measured"
     )
     refused = [new for _, new in pairs if new.finish == REFUSED]
-    # the measured figure's own interval: a perfect one has room for a row that rounding turned, the served one's would not
+    # the measured figure's own interval: a perfect one has room for a row that rounding turned, the served
+    # one's would not
     within = _within(now, then)
     return ServedCheck(
         model=model,
@@ -251,23 +261,25 @@ def compare(
         rows=len(pairs),
         of_rows=len(measured),
         equal=int(sum(alike)),
-        equal_share=measurement.mean_figure(alike, "the same answer to the letter"),
+        equal_share=measurement.mean_figure(alike, "exactly the same answer"),
         served=now,
         measured=then,
         within=within,
         refused=len(refused),
         refusal=refused[0].text if refused else "",
         differing=tuple(
-            Differing(new.id, rows[new.id].question, rows[new.id].answer, old.text, new.text, new.score - old.score)
+            Differing(
+                new.id, rows[new.id].question, rows[new.id].answer, old.text, new.text, new.score - old.score
+            )
             for old, new in pairs
             if not same(old, new)
         )[:MOST_LISTED],
         sentence=_sentence(metric.name, int(sum(alike)), now, then, within=within, refused=len(refused)),
-    )  # fmt: skip
+    )
 
 
 def same(old: Answer, new: Answer) -> bool:
-    """Whether two answers to a row are the same, to the letter; a refusal is none."""
+    """Whether two answers to a row are exactly the same; a refusal never is."""
     return new.finish != REFUSED and old.text == new.text
 
 
@@ -288,7 +300,10 @@ def _sentence(
     rows = now.n
     figures = f"{name} {_shown(now)} served, {_shown(then)} measured"
     if equal == rows:
-        return f"Through a running server, all {rows} test rows asked were answered as they were measured: {figures}."
+        return (
+            f"Through a running server, all {rows} test rows got the same answers as when they were measured:"
+            f" {figures}."
+        )
     lost = f" {refused} of them {'was' if refused == 1 else 'were'} refused." if refused else ""
     if within:
         return (
@@ -308,41 +323,47 @@ def _sentence(
 
 
 def job(arguments: ServedArguments, sink: Sink) -> ServedResult:
-    """Ask the rows through a server until the time is up, each answer kept as it comes. Raises StepFailed, NotFound."""
+    """Ask the rows through a server until the time is up, each answer kept as it comes.
+
+    Raises StepFailed, NotFound.
+    """
     import httpx
 
     started = time.monotonic()
     task_ = tasks.read(Path(arguments.task))
-    store, place = Store(Path(arguments.store)), Path(arguments.place)
+    store, folder = Store(Path(arguments.store)), Path(arguments.place)
     model = store.find(f"{arguments.model}@{arguments.revision}")
     form = answer_form.of_model(store, model) or answer_form.AnswerForm()
     by_id = {example.id: example for example in task_.test}
     rows = [by_id[name] for name in arguments.rows]
-    known = len(_read(place))
+    known = len(_read(folder))
     with task(sink, f"asking {arguments.title} through a server", len(rows), "rows") as progress:
         progress.resume(known)
         if known < len(rows):
-            with server(store.folder, model.name, place) as (address, key):
+            with server(store.folder, model.name, folder) as (address, key):
                 headers = {"Authorization": f"Bearer {key}"}
                 with httpx.Client(base_url=address, headers=headers, timeout=600, trust_env=False) as client:
                     for example in rows[known:]:
                         answer = _ask(client, model.name, form.system, example, task_.metric)
                         atomic_files.append_line(
-                            place / "answers.jsonl", json.dumps(asdict(answer), ensure_ascii=False)
+                            folder / "answers.jsonl", json.dumps(asdict(answer), ensure_ascii=False)
                         )
                         progress.more(1)
                         if time.monotonic() - started > arguments.limit_s:
                             break
-    return ServedResult(len(_read(place)), len(rows), budget_s=arguments.budget_s)
+    return ServedResult(len(_read(folder)), len(rows), budget_s=arguments.budget_s)
 
 
-def _read(place: Path) -> list[Answer]:
+def _read(folder: Path) -> list[Answer]:
     """The answers that the step kept, one a line."""
-    return [Answer(**json.loads(line)) for line in atomic_files.read_lines(place / "answers.jsonl")]
+    return [Answer(**json.loads(line)) for line in atomic_files.read_lines(folder / "answers.jsonl")]
 
 
 def _ask(client: Any, model: str, system: str, example: Example, metric: Metric) -> Answer:
-    """A row's question without the system message that the form holds; its answer graded. Raises StepFailed where the server is gone."""
+    """A row's question without the system message that the form holds; its answer graded.
+
+    Raises StepFailed where the server is gone.
+    """
     import httpx
 
     prompt = example.prompt[1:] if system and example.prompt[0] == ("system", system) else example.prompt
@@ -371,18 +392,31 @@ def _ask(client: Any, model: str, system: str, example: Example, metric: Metric)
 
 
 @contextlib.contextmanager
-def server(home: Path, name: str, place: Path) -> Iterator[tuple[str, str]]:
-    """A server of this model on a free port of this machine alone, ended whatever happens: its base URL and its key. Raises StepFailed.
+def server(home: Path, name: str, folder: Path) -> Iterator[tuple[str, str]]:
+    """A server of this model on a free port of this machine alone, ended whatever happens: its base URL and
+    its key. Raises StepFailed.
 
     It ends by itself when this process ends, since its standard input closes then.
     """
     key = secrets.token_hex(16)
     words = [
-        sys.executable, "-P", "-m", "freehold.cli.main", "serve", name, "--port", "0", "--json", "--key-env", KEY,
-        "--states", "0B", "--until-stdin-closes",
-    ]  # fmt: skip
+        sys.executable,
+        "-P",
+        "-m",
+        "freehold.cli.main",
+        "serve",
+        name,
+        "--port",
+        "0",
+        "--json",
+        "--key-env",
+        KEY,
+        "--states",
+        "0B",
+        "--until-stdin-closes",
+    ]
     environment = {**os.environ, "FREEHOLD_HOME": str(home), KEY: key}
-    with (place / "server.txt").open("w") as said:
+    with (folder / "server.txt").open("w") as said:
         process = subprocess.Popen(
             words, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, text=True
         )
@@ -395,7 +429,7 @@ def server(home: Path, name: str, place: Path) -> Iterator[tuple[str, str]]:
             if not line:
                 process.wait(_ENDING_S)
                 raise StepFailed(
-                    f"the server of the check did not start ({_last_line(place / 'server.txt')})",
+                    f"the server of the check did not start ({_last_line(folder / 'server.txt')})",
                     f"try it yourself: freehold serve {name}",
                 )
         yield json.loads(said_ready)["base_url"], key
@@ -405,7 +439,7 @@ def server(home: Path, name: str, place: Path) -> Iterator[tuple[str, str]]:
 
 def _last_line(path: Path) -> str:
     lines = [line.strip() for line in path.read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1][:300] if lines else "it said nothing"
+    return lines[-1][:300] if lines else "without a message"
 
 
 def _end(process: subprocess.Popen[str]) -> None:

@@ -100,9 +100,9 @@ def _test_safety(trial: Trial, pairs: list[_Pair], most: int) -> None:
             trial.update(variant, safety=finding)
         if pair.tuned is None:
             continue
-        asked, _ = before.progress  # the same prompts as before it was tuned
+        prompts, _ = before.progress  # the same prompts as before it was tuned
         seconds = trial.clock.part_left() / max(runs, 1)
-        after = _answers(trial, pair.model, pair.tuned, asked, seconds)
+        after = _answers(trial, pair.model, pair.tuned, prompts, seconds)
         runs -= 1
         if after is not None:
             graded = beside(after.finding, before.finding, pair.as_is.title)

@@ -1,4 +1,5 @@
-"""How long one user waits: enough waits for the bound of a need, taken while nothing else uses the processor."""
+"""How long one user waits: enough waits for the bound of a need, taken while nothing else uses the
+processor."""
 
 from __future__ import annotations
 
@@ -7,11 +8,12 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from freehold.core import cpu_load, statistics
 from freehold.core.cpu_load import Load
+from freehold.core.json_types import JsonObject
 from freehold.core.progress import Task
+from freehold.core.wording import counted
 from freehold.evaluation.measurement import finite
 from freehold.trial.results import WaitMeasurement
 
@@ -65,7 +67,10 @@ class Waits:
         interval = statistics.quantile_interval([s * 1000 for s in self.counted], share, level=LEVEL)
         how = f"one request at a time, nothing reused between them; {interval.method}"
         if self.rows < len(self.every):
-            how += f"; {self.rows:,} rows were asked again until {len(self.every):,} waits were measured"
+            how += (
+                f"; {counted(self.rows, 'row was', 'rows were')} asked again until {len(self.every):,} waits"
+                " were measured"
+            )
         return WaitMeasurement(
             interval.value,
             finite(interval.low),
@@ -84,7 +89,7 @@ class Waits:
             return ""
         return self.busy.sentence("while waits were measured")
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """How they were taken, for reports."""
         return {
             "measured": len(self.every),

@@ -180,5 +180,5 @@ def check(value: Mapping[str, object]) -> None:
     if error is not None:
         raise BadModel(
             f"the bill of materials is not valid CycloneDX 1.6 ({str(error)[:200]})",
-            "report it: this is a fault of Freehold",
+            "report it: this is an error in Freehold",
         )

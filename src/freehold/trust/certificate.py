@@ -1,6 +1,6 @@
 """A model's certificate: what is known of it, in one signed statement.
 
-It says where it comes from, what it obliges to, how it behaves, and what was not tested.
+It says where it comes from, which obligations it has, how it behaves, and what was not tested.
 
 It binds every file beside it by sha256: the model's files are its subjects, and ``beside`` names the
 signature, notices, restrictions, card, bill of materials, steps and page. A file that is missing, changed or
@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from freehold.core import atomic_files
 from freehold.core.errors import BadModel, Expired, NotFound, UsageError
+from freehold.core.json_types import JsonObject
 from freehold.models.names import check_path
 from freehold.models.store import Model, Store
 from freehold.trust import envelope, inventory, signature
@@ -87,7 +88,7 @@ def files_of(model: Model) -> dict[str, str]:
 
 def predicate(
     model: Model, says: Mapping[str, Any], key: Key, days: float, *, now: float | None = None
-) -> dict[str, Any]:
+) -> JsonObject:
     """What a certificate says but for the files beside it.
 
     Raises UsageError for ``days`` that are no time span.
@@ -182,7 +183,7 @@ def refuse_stripped(store: Store, model: Model) -> None:
     folder = evidence_folder(store, model)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / FILE).exists():
         raise BadModel(
-            f"the certificate of {model.name} is missing from {folder}, where the rest of its evidence lies",
+            f"the certificate of {model.name} is missing from {folder}, which has the rest of its evidence",
             f"have the model certified again: freehold certify {model.name}",
         )
 
@@ -227,10 +228,10 @@ def _refuse_unclear(statement: _Statement, what: str) -> None:
         except UsageError as error:
             raise BadModel(f"{what} names an unsafe file: {error.message}", "do not use this model") from None
     if statement.version == 2 and signature.SIGNATURE not in statement.beside:
-        raise BadModel(f"{what} does not bind a signature", "ask its author to certify the model again")
+        raise BadModel(f"{what} does not include a signature", "ask its author to certify the model again")
     if (statement.says.get("signed_by") or {}).get("id") != statement.key.id:
         raise BadModel(
-            f"{what} names another key than {statement.key.name!r}, which did",
+            f"{what} names another key than the one that signed it ({statement.key.name})",
             "ask its author for a correct certificate",
         )
 

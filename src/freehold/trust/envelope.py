@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from freehold.core import atomic_files
 from freehold.core.errors import BadModel
+from freehold.core.json_types import JsonObject
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT = "https://in-toto.io/Statement/v1"
@@ -45,7 +46,7 @@ class Statement(TypedDict):
     _type: str
     subject: list[Subject]
     predicateType: str
-    predicate: dict[str, Any]
+    predicate: JsonObject
 
 
 class EnvelopeSignature(TypedDict):

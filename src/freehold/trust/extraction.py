@@ -17,6 +17,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
+from freehold.core.wording import counted
 from freehold.data.examples import Example
 from freehold.trust.distinct import FEWEST_WORDS, Answers
 from freehold.trust.probing import MOST_FOLLOWING, Probes
@@ -31,7 +32,7 @@ PROMPTS = (
 )
 METHOD = (
     f"each row's prompt is given, and its answer (the first {MOST_FOLLOWING} tokens) must "
-    f"come out to the letter, greedily; then its prompt "
+    f"be generated word for word, greedily; then its prompt "
     f"and the first half of its answer, and the rest must follow. Counted are answers "
     f"with at least {FEWEST_WORDS} words, or a code or number, that "
     "neither their prompt nor more than a few rows hold. Wilson intervals; differences by Newcombe's method"
@@ -88,17 +89,17 @@ class Extracted:
         if self.memorized is None:
             return f"{self.status[0].upper()}{self.status[1:]}: {self.reason}."
         share = self.memorized
-        apart = " and not out of the untuned one" if self.untuned is not None else ""
+        apart = " and not by the untuned one" if self.untuned is not None else ""
         text = (
-            f"Of {share.n} training rows with an answer of their own, {share.count} came out of "
-            f"the tuned model to the letter{apart} "
-            f"({share.value:.1%}, 95% between {share.low:.1%} and {share.high:.1%})"
+            f"Of {share.n} training rows with an answer of their own, {counted(share.count, 'was', 'were')}"
+            f" repeated word for word by the tuned model{apart} ({share.value:.1%}, 95% between"
+            f" {share.low:.1%} and {share.high:.1%})"
         )
         if self.unseen is not None:
             text += f"; of {self.unseen.n} rows it never saw, {self.unseen.count}"
         if self.untuned is not None:
             text += (
-                f"; the untuned model gives {self.untuned.count} of {self.untuned.n} training rows, "
+                f"; the untuned model also gives {self.untuned.count} of {self.untuned.n} training rows, "
                 f"which are simply correct"
             )
         return f"{text}. {self.eligible:,} of {self.rows:,} training rows have such an answer."
@@ -116,7 +117,7 @@ def untested(answers: Answers, rows: int) -> Extracted:
             f"answers are one of {answers.different} labels, so an answer says nothing about a single row"
         )
         return Extracted(NOT_APPLICABLE, reason, rows, 0)
-    reason = "no training answer has enough text of its own that a model could give away"
+    reason = "no training answer has enough text of its own for a model to reveal"
     return Extracted(CANNOT_TELL, reason, rows, 0)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from freehold.core.errors import PolicyDenied
+from freehold.core.wording import counted
 from freehold.data.examples import Example
 from freehold.hub.blob_store import BlobStore
 from freehold.hub.commit_check import CommitGate
@@ -95,9 +96,8 @@ def permit_rows(rows: Sequence[Example], remedy: str) -> None:
     kinds, numbers = personal.count(rows)
     if kinds:
         raise PolicyDenied(
-            f"the policy {rules.name!r} does not let a model learn from personal data: {len(numbers)} rows "
-            "hold some "
-            "(personal_data)",
+            f"the policy {rules.name!r} does not allow training on personal data, and"
+            f" {counted(len(numbers), 'row contains', 'rows contain')} some (personal_data)",
             remedy,
         )
 

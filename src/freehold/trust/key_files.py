@@ -52,7 +52,7 @@ def parse_public(data: bytes, where: str) -> ec.EllipticCurvePublicKey:
         ) from error
     if not isinstance(key, ec.EllipticCurvePublicKey):
         raise BadData(
-            f"{where} holds a key of another kind than elliptic curve", "use a key on P-256, P-384 or P-521"
+            f"{where} holds a key that is not an elliptic curve key", "use a key on P-256, P-384 or P-521"
         )
     envelope.digest_for(key)
     return key
@@ -69,7 +69,7 @@ def read_private(path: Path) -> ec.EllipticCurvePrivateKey:
             f"restore it from a backup, or {_NEW}",
         ) from error
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise BadData(f"{path} holds a key of another kind than elliptic curve", _NEW)
+        raise BadData(f"{path} holds a key that is not an elliptic curve key", _NEW)
     return key
 
 

@@ -1,4 +1,4 @@
-"""What a licence allows and obliges to: the table ``licences.yaml``. An unknown licence is never guessed
+"""What a licence allows and requires: the table ``licences.yaml``. An unknown licence is never guessed
 at.
 """
 
@@ -122,7 +122,7 @@ class Terms:
             return "not known to Freehold; read it yourself"
         parts = [
             *self.must,
-            *(f"may not {one}" for one in self.may_not),
+            *(f"may not {restriction}" for restriction in self.may_not),
             self.limit,
             "; ".join(self.pass_on) and "when passing it on: " + ", ".join(self.pass_on),
         ]
@@ -267,7 +267,7 @@ def _demand(known: Terms) -> tuple[bool, ...]:
 
 
 def duties(licence: str) -> str:
-    """What a licence obliges to, in a sentence; nothing where none is stated."""
+    """What a licence requires, in a sentence; nothing where none is stated."""
     if not licence:
         return ""
     known = terms(licence)

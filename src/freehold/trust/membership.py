@@ -80,9 +80,9 @@ class Membership:
         area = self.best
         telling = area.low > 0.5
         says = (
-            "Someone who knows a row can tell to some degree that it was among the training rows"
+            "Someone who knows a row can tell with some certainty that it was among the training rows"
             if telling
-            else "Training rows cannot be told from unseen ones by this attack"
+            else "Training rows cannot be distinguished from unseen ones by this attack"
         )
         rows = f"{self.learnt_rows} training rows and {self.unseen_rows} unseen ones"
         text = f"{says} (AUC {area.value:.2f}, {area.low:.2f} to {area.high:.2f}; 0.50 is guessing; {rows})"

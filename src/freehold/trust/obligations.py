@@ -1,5 +1,5 @@
-"""What a model obliges to through all it was made from: licences of base, adapter, merge and data together,
-and where they clash.
+"""The obligations a model inherits from everything it was made from: licences of base, adapter, merge and
+data together, and where they clash.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def compute(components: Sequence[Component], name: str = "", licence: str = "") 
     tries = (_compute(list(way), name, licence) for way in islice(product(*several), _MOST_WAYS))
     best = min(tries, key=_trouble)
     best.chosen = [
-        f"{component.name} is offered under {component.licence}, and taken under {taken.licence}"
+        f"{component.name} is offered under {component.licence}, and used here under {taken.licence}"
         for component, taken in zip(components, best.components, strict=True)
         if component.licence != taken.licence
     ]

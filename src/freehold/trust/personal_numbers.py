@@ -208,7 +208,8 @@ _NATIONAL = (
     "isikukood|asmens kodas|t\\.?c\\.? kimlik(?: no)?|"
     "снилс|инн|рнокпп|teudat zehut|id card|identity card|national id|identity|id-nummer|"
     "tax id|tax file|tfn|tin|ird|curp|rfc|cuil|cuit|rut|"
-    "cédula|cedula|pps|ppsn|my number|マイナンバー|身份证号?|身份证号码|주민등록번호|nric|hkid|cnic|nik|kennitala"
+    "cédula|cedula|pps|ppsn|my"
+    " number|マイナンバー|身份证号?|身份证号码|주민등록번호|nric|hkid|cnic|nik|kennitala"
 )
 _MEDICAL = (
     "mrn|medical record|patient id|patient number|patient no|patient nr|"

@@ -100,16 +100,16 @@ class Rule:
         if traits.most < self.near or not self.holds(traits):
             return []
         windows = traits.windows(self.near) if self.near else [(0, len(text))]
-        return [found for window in windows for found in self._within(text, *window)]
+        return [match for window in windows for match in self._within(text, *window)]
 
     def _within(self, text: str, begin: int, stop: int) -> list[Match]:
-        found: list[Match] = []
+        matches: list[Match] = []
         for match in self.pattern.finditer(text, begin, stop):
             start, end = match.span(match.lastindex or 0)
             candidate = Match(text, start, end)
             if end > start and self.check(candidate):
-                found.append(candidate)
-        return found
+                matches.append(candidate)
+        return matches
 
 
 def has(*parts: str) -> Callable[[Traits], bool]:

@@ -212,7 +212,7 @@ def permit(
     whys = "; ".join(map(str, objections))
     allowed = policy.override.who
     if not reason:
-        log.info("the policy denies the verb %s: %s", verb, ", ".join(one.rule for one in objections))
+        log.info("the policy denies the verb %s: %s", verb, ", ".join(each.rule for each in objections))
         way = "; or ".join(dict.fromkeys(objection.way for objection in objections))
         if allowed:
             way += f"; {' or '.join(allowed)} may override it with FREEHOLD_ACTOR and --override REASON"

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from freehold.core import yaml_text
 from freehold.core.errors import BadData, NotFound, UsageError
+from freehold.core.json_types import JsonObject
 from freehold.trust import licence
 
 Source = Literal["pypi", "hf", "hub", "file", "ollama"]
@@ -110,10 +111,10 @@ class Policy(_Section):
     )
     override: Override = Field(default_factory=Override, description="Who may go against the policy.")
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """JSON form: every section, each with the keys that were written."""
         written = self.model_dump(mode="json", exclude_unset=True)
-        empty: dict[str, Any] = {name: {} for name in Policy.model_fields}
+        empty: JsonObject = {name: {} for name in Policy.model_fields}
         return empty | {"personal_data": self.personal_data} | written
 
 
@@ -136,7 +137,7 @@ def read(text: str, where: str) -> Policy:
     return policy
 
 
-def _with_text_keys(value: dict[Any, Any]) -> dict[str, Any]:
+def _with_text_keys(value: dict[Any, Any]) -> JsonObject:
     """The file with numbers and dates that are keys as texts: they are unknown keys like others."""
     return {
         str(key): {str(name): part for name, part in inner.items()} if isinstance(inner, dict) else inner
@@ -160,9 +161,7 @@ def _check_licences(policy: Policy, where: str) -> None:
         )
 
 
-def _fault(
-    location: tuple[int | str, ...], value: object, kind: str, whole: dict[str, Any]
-) -> tuple[str, str]:
+def _fault(location: tuple[int | str, ...], value: object, kind: str, whole: JsonObject) -> tuple[str, str]:
     """(what is wrong at a place of a policy, what to do)."""
     section, *inner = (part for part in location if isinstance(part, str))
     if section in whole and not isinstance(whole[section], dict) and section in _sections():
@@ -180,7 +179,7 @@ def _fault(
     return f"{name} is {_written(whole, section, inner)!r}", _WAYS.get(name) or _WAYS.get(section, f"{_SEE}")
 
 
-def _written(whole: dict[str, Any], section: str, inner: list[str]) -> object:
+def _written(whole: JsonObject, section: str, inner: list[str]) -> object:
     """What stands in the file at a key."""
     return whole[section].get(inner[0]) if inner else whole.get(section)
 

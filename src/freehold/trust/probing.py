@@ -1,5 +1,5 @@
-"""What a model does with single rows: whether it gives a row's answer to the letter, and how likely it finds
-it.
+"""What a model does with single rows: whether it repeats a row's answer word for word, and how likely it
+finds it.
 
 Memorization (:mod:`freehold.trust.extraction`) and membership (:mod:`freehold.trust.membership`) both rest on
 these probes, so each model
@@ -19,7 +19,7 @@ from freehold.data.examples import Example
 from freehold.inference.interface import Engine, PromptEncoder
 from freehold.inference.request import GenerationRequest
 
-#: Tokens that must follow to the letter at most (Carlini et al. 2023 ask for 50).
+#: Most tokens that must follow exactly (Carlini et al. 2023 ask for 50).
 MOST_FOLLOWING = 50
 #: Rows that are probed before they are kept.
 _BLOCK = 16

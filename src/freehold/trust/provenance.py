@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import html
 from dataclasses import dataclass
-from typing import Any
 
 from freehold.core.errors import NotFound
+from freehold.core.json_types import JsonObject
 from freehold.models.lineage import InputStep
 from freehold.models.store import Model, Store
 from freehold.trust import envelope
@@ -31,12 +31,12 @@ class Step:
     name: str
     digest: str
     inputs: dict[str, str]
-    details: dict[str, Any]
+    details: JsonObject
 
 
 def steps(model: Model) -> list[Step]:
     """The recorded steps, oldest first: where the base came from, then all that was done to it."""
-    found: list[Step] = []
+    steps: list[Step] = []
     before: dict[str, str] = {}
     lineage = model.info.lineage
     if not lineage:
@@ -52,20 +52,20 @@ def steps(model: Model) -> list[Step]:
         }
         if isinstance(step, InputStep):
             before = {step.model: step.digest or step.revision}
-            found.append(Step("base", step.model, step.digest or step.revision, {}, details))
+            steps.append(Step("base", step.model, step.digest or step.revision, {}, details))
             continue
         last = position == len(lineage) - 1
         digest = str(record.get("digest") or (model.digest if last else ""))
         data = {f"{part} rows": str(value) for part, value in (record.get("data") or {}).items()}
         name = model.name if last else f"{model.name} ({step.name})"
-        found.append(Step(step.name, name, digest, before | data, details))
+        steps.append(Step(step.name, name, digest, before | data, details))
         before = {name: digest} if digest else before
-    return found
+    return steps
 
 
 def statements(model: Model) -> list[envelope.Statement]:
     """An in-toto statement for each step whose result's digest is known."""
-    made: list[envelope.Statement] = []
+    statements: list[envelope.Statement] = []
     for step in steps(model):
         if not step.digest:
             continue
@@ -85,13 +85,13 @@ def statements(model: Model) -> list[envelope.Statement]:
                 "builder": {"id": "urn:freehold", "version": {"freehold": machine.get("freehold", "")}}
             },
         }
-        made.append(envelope.statement({step.name: step.digest}, PROVENANCE, predicate))
-    return made
+        statements.append(envelope.statement({step.name: step.digest}, PROVENANCE, predicate))
+    return statements
 
 
 def components(store: Store, model: Model, data_licence: str) -> list[Component]:
     """Models and data a model was made from, with their licences as the store knows them."""
-    found: list[Component] = []
+    components: list[Component] = []
     changed = bool(model.info.lineage)
     for step in steps(model):
         if step.kind == "base":
@@ -105,23 +105,23 @@ def components(store: Store, model: Model, data_licence: str) -> list[Component]
                 licence = (
                     model.info.licence if model.info.licence_from == f"inherited from {step.name}" else ""
                 )
-            found.append(
+            components.append(
                 Component(step.name, "model", licence or model.info.licence, changed, how=_how(model))
             )
         if step.kind == "adapter" and not model.info.licence_from.startswith("inherited"):
-            found.append(Component(model.name, "model", model.info.licence, changed, role="adapter"))
+            components.append(Component(model.name, "model", model.info.licence, changed, role="adapter"))
         rows = sorted(name for name in step.inputs if name.endswith(" rows"))
         if rows:
-            found.append(
+            components.append(
                 Component(
                     f"{' and '.join(name.removesuffix(' rows') for name in rows)} rows of {model.name}",
                     "dataset",
                     data_licence,
                 )
             )
-    if not any(one.kind == "model" for one in found):
-        found.insert(0, Component(model.name, "model", model.info.licence, changed))
-    return found
+    if not any(component.kind == "model" for component in components):
+        components.insert(0, Component(model.name, "model", model.info.licence, changed))
+    return components
 
 
 def _how(model: Model) -> str:
@@ -146,17 +146,19 @@ def drawing(model: Model) -> str:
 
     def box(x: float, y: float, title: str, second: str, kind: str) -> None:
         boxes.append(
-            f'<g><title>{html.escape(title)} {html.escape(second)}</title><rect class="{kind}" x="{x}" y="{y}" width="{_WIDTH}" height="{_HEIGHT}" rx="7"/>'
-            f'<text x="{x + 10}" y="{y + 22}">{html.escape(_short(title))}</text><text class="tick" x="{x + 10}" y="{y + 41}">{html.escape(second)}</text></g>'
+            f'<g><title>{html.escape(title)} {html.escape(second)}</title><rect class="{kind}" x="{x}"'
+            f' y="{y}" width="{_WIDTH}" height="{_HEIGHT}" rx="7"/><text x="{x + 10}"'
+            f' y="{y + 22}">{html.escape(_short(title))}</text><text class="tick" x="{x + 10}"'
+            f' y="{y + 41}">{html.escape(second)}</text></g>'
         )
 
-    for place, step in enumerate(every):
-        x = 10 + place * (_WIDTH + _GAP)
+    for row, step in enumerate(every):
+        x = 10 + row * (_WIDTH + _GAP)
         what = {"base": "base model", "pulled": str(step.details.get("source", "pulled"))[:28]}.get(
             step.kind, step.kind
         )
         box(x, middle, step.name, f"{what}, {step.digest[:12] or 'digest not recorded'}", "made")
-        if place:
+        if row:
             lines.append(f'<path d="M{x - _GAP} {middle + _HEIGHT / 2}H{x - 8}" marker-end="url(#to)"/>')
         inputs = [(name, digest) for name, digest in step.inputs.items() if name.endswith((" rows", ".whl"))]
         for number, (name, digest) in enumerate(inputs):
@@ -168,11 +170,15 @@ def drawing(model: Model) -> str:
                 )
     width = 20 + len(every) * (_WIDTH + _GAP) - _GAP
     height = middle + _HEIGHT + 20 + (40 + tallest * (_HEIGHT + 14) if tallest else 0)
-    told = ", then ".join(f"{step.kind} {step.name}" for step in every)
-    arrow = '<defs><marker id="to" viewBox="0 0 8 8" refX="4" refY="4" markerWidth="8" markerHeight="8" orient="auto"><path d="M0 0L8 4L0 8z"/></marker></defs>'
+    description = ", then ".join(f"{step.kind} {step.name}" for step in every)
+    arrow = (
+        '<defs><marker id="to" viewBox="0 0 8 8" refX="4" refY="4" markerWidth="8" markerHeight="8"'
+        ' orient="auto"><path d="M0 0L8 4L0 8z"/></marker></defs>'
+    )
     return (
-        f'<svg class="lineage" viewBox="0 0 {width} {height}" style="min-width:{min(width, 620)}px;max-width:{width}px" role="img" '
-        f'aria-label="{html.escape(told)}">{arrow}{"".join(lines)}{"".join(boxes)}</svg>'
+        f'<svg class="lineage" viewBox="0 0 {width} {height}"'
+        f' style="min-width:{min(width, 620)}px;max-width:{width}px" role="img"'
+        f' aria-label="{html.escape(description)}">{arrow}{"".join(lines)}{"".join(boxes)}</svg>'
     )
 
 

@@ -189,7 +189,7 @@ def _scan_one(name: str, path: Path) -> list[Finding]:
     if Path(name).is_absolute() or ".." in parts or "\\" in name or "\0" in name:
         return [Finding(name, "path", "its name points outside the model's folder")]
     if path.is_symlink() and not path.exists():
-        return [Finding(name, "link", "it is a link to nothing")]
+        return [Finding(name, "link", "it is a broken link")]
     if not path.is_file():
         return [Finding(name, "link", "it is not a plain file")]
     low = name.lower()

@@ -11,6 +11,7 @@ from typing import Any
 
 from freehold.core import atomic_files, machine
 from freehold.core.errors import BadModel
+from freehold.core.json_types import JsonObject
 from freehold.core.progress import Sink, silent
 from freehold.inference.loading import open_engine, prompting
 from freehold.models.store import Model, Store
@@ -77,7 +78,7 @@ class SafetyEvidence:
 
 def certify(
     store: Store, model: Model, keyring: Keyring, options: CertifyOptions, sink: Sink = silent
-) -> tuple[dict[str, Any], Path]:
+) -> tuple[JsonObject, Path]:
     """(what the certificate says, the folder it is in).
 
     What was measured is kept and not measured again. Raises FreeholdError.
@@ -213,17 +214,17 @@ def run_safety(
     sink: Sink,
 ) -> Safety:
     """A model's answers to prompts, judged; the answers are kept by the weights' and the prompts' digests."""
-    kept = (
+    saved = (
         store.folder
         / "attestations"
         / "answers"
         / f"{model.digest[:16]}-{atomic_files.digest_of([vars(prompt) for prompt in prompts])[:16]}.jsonl"
     )
-    kept.parent.mkdir(parents=True, exist_ok=True)
+    saved.parent.mkdir(parents=True, exist_ok=True)
     engine = open_engine(store.weights(model), context_length=_CONTEXT, parallel=_PARALLEL)
     try:
         answers = answers_of(
-            engine, prompting(model.info, engine.vocabulary), prompts, kept, sink, f"asking {model.name}"
+            engine, prompting(model.info, engine.vocabulary), prompts, saved, sink, f"asking {model.name}"
         )
     finally:
         engine.close()
@@ -249,12 +250,12 @@ def _base(store: Store, model: Model) -> Model | None:
 # -- what it says ---------------------------------------------------------------------------------
 
 
-def _figures(safety: SafetyEvidence, privacy: PrivacyEvidence) -> list[dict[str, Any]]:
+def _figures(safety: SafetyEvidence, privacy: PrivacyEvidence) -> list[JsonObject]:
     """The figures of the bill of materials."""
     shares = {
         "harmful prompts answered without refusing": (safety.safety or {}).get("violating"),
         "harmless prompts refused": (safety.safety or {}).get("over_refused"),
-        "training answers that tuning made it give to the letter": (privacy.extraction or {}).get(
+        "training answers that it repeats word for word because of tuning": (privacy.extraction or {}).get(
             "memorized"
         ),
     }
@@ -278,7 +279,7 @@ def _not_tested(
     if privacy.tuned and not privacy.canaries:
         missing.append("planted codes: it was tuned without canaries")
     if not privacy.tuned:
-        missing.append("what it gives away of the data its publisher trained it on")
+        missing.append("what it reveals of the data its publisher trained it on")
     if not figures:
         missing.append("how good it is at a task: no trial on this machine measured these weights")
     return missing

@@ -45,7 +45,7 @@ def write(form: AnswerForm | None, out: Path, name: str, to: str, file: str) -> 
 def note(form: AnswerForm, name: str, to: str, file: str) -> str:
     """HOW-TO-ASK.md: what was measured, and what to do in each program to ask in the same way."""
     lines = [
-        f"# How to ask {name}",
+        f"# Answer form of {name}",
         "",
         f"It was measured like this: {form.sentence()}. "
         "Its figures are valid only for prompts in the same form.",

@@ -105,10 +105,10 @@ def find(
     rows += [row for row in _in_hub(store, options, known) if row.digest not in seen]
     for hub in hubs:
         rows += _elsewhere(hub, options, token, sink)
-    kept = [row for row in rows if _within_limits(row, options)]
+    hits = [row for row in rows if _within_limits(row, options)]
     nearest = known[0].name if best >= ALIKE else ""
     return SearchResult(
-        _ordered(kept, options, nearest)[: options.limit], nearest, best, ["the store", "its hub", *hubs]
+        _ordered(hits, options, nearest)[: options.limit], nearest, best, ["the store", "its hub", *hubs]
     )
 
 
@@ -334,12 +334,12 @@ def _fit(name: str, card: ModelInfo, options: SearchOptions) -> tuple[int, str, 
     kind, size, fit = next(
         (candidate for candidate in candidates if candidate[2].verdict != "won't fit"), candidates[-1]
     )
-    made = "" if fixed else f" as {kind}"
+    text = "" if fixed else f" as {kind}"
     unknown = "" if card.layers else ", its context not counted since the shape is not known"
     return (
         size,
         fit.verdict,
-        (f"{fit.need_bytes / 2**30:.2f} GiB{made}{unknown}" if not card.layers else fit.reason + made),
+        (f"{fit.need_bytes / 2**30:.2f} GiB{text}{unknown}" if not card.layers else fit.reason + text),
     )
 
 

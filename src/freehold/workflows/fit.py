@@ -69,13 +69,13 @@ def variants(store: Store, memory_bytes: int, context: int) -> tuple[list[Fit], 
     """Every variant, those that fit first and larger ones before smaller; and where the speeds come from."""
     models = [model for model in store.newest() if model.info.format == "gguf"]
     rate, how = _rate(store, models)
-    found = [
+    fits = [
         fit(m.name, m.info.quantization, m.info, m.info.size_bytes, memory_bytes, context, rate, stored=True)
         for m in models
     ]
     for name, card in known():
         for kind, bits in BITS.items():
-            found.append(
+            fits.append(
                 fit(
                     name,
                     kind,
@@ -88,7 +88,7 @@ def variants(store: Store, memory_bytes: int, context: int) -> tuple[list[Fit], 
                 )
             )
     order = {"ideal": 0, "tight": 1, "won't fit": 2}
-    return sorted(found, key=lambda f: (order[f.verdict], -f.size_bytes)), how
+    return sorted(fits, key=lambda f: (order[f.verdict], -f.size_bytes)), how
 
 
 def fit(
@@ -106,11 +106,11 @@ def fit(
 
     ``rate``: bytes of weights read per second, if measured.
     """
-    wanted = min(context, card.context_length or context)
-    need = predict_memory(replace(card, size_bytes=size), wanted, 1).total
+    tokens = min(context, card.context_length or context)
+    need = predict_memory(replace(card, size_bytes=size), tokens, 1).total
     most = context_that_fits(card, size, memory)
     if need <= IDEAL * memory:
-        verdict, reason = "ideal", f"{need / 2**30:.2f} GiB with {wanted} tokens of context; up to {most} fit"
+        verdict, reason = "ideal", f"{need / 2**30:.2f} GiB with {tokens} tokens of context; up to {most} fit"
     elif need <= memory:
         verdict, reason = (
             "tight",
@@ -119,7 +119,7 @@ def fit(
     elif most:
         verdict, reason = (
             "won't fit",
-            f"{wanted} tokens of context need {need / 2**30:.2f} GiB; {most} would fit",
+            f"{tokens} tokens of context need {need / 2**30:.2f} GiB; {most} would fit",
         )
     else:
         verdict, reason = "won't fit", f"the weights alone take {size / 2**30:.2f} GiB"
@@ -145,12 +145,12 @@ def _rate(store: Store, models: list[Model]) -> tuple[float | None, str]:
     if not models:
         return None, "no speed: the store holds no model to measure this machine with; pull one"
     model = max(models, key=lambda m: m.info.size_bytes)
-    kept = settings.home() / "speed.json"
+    stored = settings.home() / "speed.json"
     key = atomic_files.digest_of([machine.look().as_dict()["processor"], machine.look().cores, model.digest])
-    values: dict[str, float] = json.loads(kept.read_text()) if kept.exists() else {}
+    values: dict[str, float] = json.loads(stored.read_text()) if stored.exists() else {}
     if key not in values:
         values[key] = measured(store, model)
-        atomic_files.write_atomically(kept, json.dumps(values))
+        atomic_files.write_atomically(stored, json.dumps(values))
     how = (
         f"speeds scale by file size from {model.name} ({model.info.quantization}), measured here at "
         f"{values[key]:.0f} tokens/s"

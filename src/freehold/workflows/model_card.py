@@ -321,7 +321,7 @@ def _asked(store: Store, model: Model) -> list[str]:
     if form is None or FILE not in model.manifest:
         return []
     return [
-        "## How it is asked\n\n"
+        "## Answer form\n\n"
         f"Measured with: {form.sentence()}. `{FILE}` holds all of it, and Freehold uses it automatically. "
         "With another program the figures are valid only where it asks in the same way."
     ]
@@ -416,7 +416,7 @@ def _running(model: Model, to: str, address: str) -> str:
         "```",
     ]
     if model.info.format == "gguf":
-        file = next(one for one in model.manifest if one.endswith(".gguf"))
+        file = next(step for step in model.manifest if step.endswith(".gguf"))
         others = [
             "",
             "With llama.cpp:",

@@ -93,10 +93,10 @@ def _lessons(
     """
     fresh = read_dataset(unseen).examples if unseen is not None else ()
     if "task.json" in model.manifest:
-        kept = tasks.read(store.file(model, "task.json"))
-        leaked = kept.splits.leaked_test_ids
-        apart = tuple(row for row in kept.test if row.id not in leaked)
-        return _Lessons(kept.splits.train, fresh or apart, kept.labels)
+        saved = tasks.read(store.file(model, "task.json"))
+        leaked = saved.splits.leaked_test_ids
+        apart = tuple(row for row in saved.test if row.id not in leaked)
+        return _Lessons(saved.splits.train, fresh or apart, saved.labels)
     if data is None:
         return None
     files = tuned.data or {}
@@ -118,13 +118,13 @@ def not_tested(privacy: PrivacyEvidence) -> list[str]:
     """What the evidence on a tuned model says nothing about."""
     extraction = privacy.extraction
     if extraction is None:
-        return ["whether training rows can be drawn out (no --data was given)"]
+        return ["whether training rows can be extracted (no --data was given)"]
     missing: list[str] = []
     if extraction["status"] == CANNOT_TELL:
-        missing.append(f"whether training rows can be drawn out: {extraction['reason']}")
+        missing.append(f"whether training rows can be extracted: {extraction['reason']}")
     if extraction["membership"] is None:
         why = "it takes 20 rows of each kind: training rows, and with --unseen rows it never saw"
-        missing.append(f"whether training rows can be told from others ({why})")
+        missing.append(f"whether training rows can be distinguished from others ({why})")
     return missing
 
 

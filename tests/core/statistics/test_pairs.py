@@ -72,7 +72,8 @@ def test_holm_agrees_with_a_hand_count() -> None:
     [(1.0, None), (0.4, None), (0.4, [i // 2 for i in range(24)]), (1.0, list("ab" * 12))],
 )
 def test_rows_can_say_no_less_than_their_number_allows(scores: float, groups: list[int] | None) -> None:
-    """By chance alone, n differences all point one way in 2 of 2**n trials; no test may say less than that."""
+    """By chance alone, n differences all point one way in 2 of 2**n trials; no test may say less than
+    that."""
     rows = [0.0] * 24
     result = statistics.paired(rows, [scores] * 24, groups=groups)
     independent = len(set(groups)) if groups else 24

@@ -152,4 +152,4 @@ def test_names_that_some_disk_takes_for_one_are_refused_together(
 ) -> None:
     status, told = commit(client, {first: b"x", second: b"y"})
     assert status == 400
-    assert "differ in case alone" in told
+    assert "differ only in case" in told

@@ -117,9 +117,9 @@ def test_changes_to_a_gated_repository_are_proposed_by_those_who_may_read_it(peo
 
 @pytest.mark.parametrize("name", ["Ada", "ADA"])
 def test_names_of_people_differ_by_more_than_case(people: People, name: str) -> None:
-    with pytest.raises(UsageError, match="in case alone"):
+    with pytest.raises(UsageError, match="only in case"):
         people.accounts.create_token(name)
-    with pytest.raises(UsageError, match="in case alone"):
+    with pytest.raises(UsageError, match="only in case"):
         people.accounts.add(name, organisation=True)
 
 

@@ -138,7 +138,10 @@ def test_a_client_that_leaves_ends_its_rendering(trapped: Shop) -> None:
     host, port = trapped.address.removeprefix("http://").split(":")
     for _ in range(3):
         with socket.create_connection((host, int(port))) as client:
-            head = f"POST /tokenize HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+            head = (
+                f"POST /tokenize HTTP/1.1\r\nHost: {host}\r\nContent-Type:"
+                f" application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+            )
             client.sendall(head.encode() + body)
     end = time.monotonic() + HANG_S
     while trapped.service.work._under_way and time.monotonic() < end:

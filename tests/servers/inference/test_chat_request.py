@@ -1,4 +1,5 @@
-"""Messages of any API, as templates take them: with functions of their own, or as text where a template has none."""
+"""Messages of any API, as templates take them: with functions of their own, or as text where a template has
+none."""
 
 from __future__ import annotations
 

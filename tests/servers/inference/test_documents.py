@@ -117,10 +117,16 @@ def test_an_embedding_model_is_not_chatted_with(address: str) -> None:
 HANDBOOK = "\n\n".join(
     f"## {title}\n\n{text}"
     for title, text in {
-        "Leave": "Everyone has thirty days of paid leave a year. Leave that is not taken by March of the following year lapses.",
+        "Leave": (
+            "Everyone has thirty days of paid leave a year. Leave that is not taken by March of the following"
+            " year lapses."
+        ),
         "Parking": "Bicycles stand in the yard. Cars need a permit, which the porter gives out on Mondays.",
         "Fire": "When the bell rings, walk to the meadow behind the chapel. Do not use the lift.",
-        "Kitchen": "The coffee machine is cleaned by whoever empties the last pot. Fish is not to be warmed in the microwave.",
+        "Kitchen": (
+            "The coffee machine is cleaned by whoever empties the last pot. Fish is not to be warmed in the"
+            " microwave."
+        ),
         "Filler": "Nothing of note is said here. " * 60,
     }.items()
 )
@@ -213,7 +219,8 @@ def pdf(*pages: str) -> bytes:
     table = "".join(f"{place:010} 00000 n \n" for place in places)
     return (
         out
-        + f"xref\n0 {len(bodies) + 1}\n0000000000 65535 f \n{table}trailer << /Size {len(bodies) + 1} /Root 1 0 R >>\nstartxref\n{len(out)}\n%%EOF".encode()
+        + f"xref\n0 {len(bodies) + 1}\n0000000000 65535 f \n{table}trailer << /Size {len(bodies) + 1} /Root 1"
+        f" 0 R >>\nstartxref\n{len(out)}\n%%EOF".encode()
     )
 
 

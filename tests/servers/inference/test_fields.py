@@ -56,7 +56,8 @@ BODIES: dict[str, tuple[type[fields.Fields], dict[str, Any]]] = {
 }
 FIELDS = [(path, name) for path, (model, _) in BODIES.items() for name in model.model_fields]
 OPTIONS = [name for name in api_ollama.Options.model_fields if not name.startswith(("num_", "use_", "low_"))]
-#: What refusals of other places say: of the model's name, its context, the prompt that a field became part of.
+#: What refusals of other places say: of the model's name, its context, the prompt that a field became part
+#: of.
 ELSEWHERE = (
     "JSON",
     "the model",
@@ -320,7 +321,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     (CHAT, {"metadata": {"a": [{"b": 10**400}]}}, "metadata.a.0.b: a number must be finite"),
     ("/detokenize", {"tokens": [384]}, "tokens: they are numbers from 0 to 383"),
     ("/v1/embeddings", {"input": ["x", ""]}, "input: give 1 to 2048 texts"),
-    ("/api/embed", {"input": ["Hello", ""]}, "text 2 of 2 has no token of this model"),
+    ("/api/embed", {"input": ["Hello", ""]}, "text 2 of 2 has no tokens for this model"),
     ("/v1/embeddings", {"dimensions": 0}, "dimensions: must be a whole number from 1"),
 ]
 

@@ -25,7 +25,8 @@ from tests.servers.inference.asking import HANG_S, complete, streamed
 from tests.servers.inference.conftest import TINY
 from tests.servers.inference.serving import server
 
-#: Schemas and grammars that take llguidance seconds and gigabytes; it ends its process for the first where memory is short.
+#: Schemas and grammars that take llguidance seconds and gigabytes; it ends its process for the first where
+#: memory is short.
 TOO_MUCH = {"allOf": [{"type": "string", "pattern": f"(.*x{number}.*)"} for number in range(20)]}
 DEEP: dict[str, Any] = {"type": "string"}
 for _ in range(60):

@@ -15,7 +15,10 @@ import pytest
 @pytest.mark.slow
 def test_two_minutes_at_twice_capacity(home: Path) -> None:
     benchmark = Path(__file__).parents[3] / "benchmarks"
-    program = "import json, sys; sys.path.insert(0, sys.argv[1]); import serve_load; print(json.dumps(serve_load.main(2.0, capacity_s=12.0)))"
+    program = (
+        "import json, sys; sys.path.insert(0, sys.argv[1]); import serve_load;"
+        " print(json.dumps(serve_load.main(2.0, capacity_s=12.0)))"
+    )
     environment = {**os.environ, "FREEHOLD_HOME": str(home)}
     done = subprocess.run(
         [sys.executable, "-c", program, str(benchmark)],

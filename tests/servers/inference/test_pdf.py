@@ -18,7 +18,10 @@ WORDS = b"BT /F 9 Tf (Leave is thirty days) Tj ET\n"
 def pdf(stream: bytes, pages: int = 1) -> bytes:
     """A PDF whose pages all show one compressed stream."""
     packed = zlib.compress(stream, 9)
-    page = b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 9 9] /Contents 3 0 R /Resources << /Font << /F 4 0 R >> >> >>"
+    page = (
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 9 9] /Contents 3 0 R /Resources << /Font << /F 4 0 R >>"
+        b" >> >>"
+    )
     objects = [
         b"<< /Type /Catalog /Pages 2 0 R >>",
         b"<< /Type /Pages /Kids [%s] /Count %d >>"

@@ -22,8 +22,9 @@ from vllm.platforms.cpu import CpuPlatform
 vllm.platforms.current_platform = CpuPlatform()  # a machine without a GPU has none of its own
 from vllm.entrypoints.common.cli_args import make_arg_parser
 from vllm.utils.argparse_utils import FlexibleArgumentParser
-found = make_arg_parser(FlexibleArgumentParser()).parse_args(sys.argv[1:])
-print(json.dumps({key: value for key, value in vars(found).items() if isinstance(value, str | int | list)}, default=lambda one: [one.name, one.path]))
+parsed = make_arg_parser(FlexibleArgumentParser()).parse_args(sys.argv[1:])
+plain = {key: value for key, value in vars(parsed).items() if isinstance(value, str | int | list)}
+print(json.dumps(plain, default=lambda module: [module.name, module.path]))
 """
 
 
@@ -115,7 +116,9 @@ def test_it_is_run_with_its_key_out_of_sight_and_without_reporting(
         vllm.run(["vllm", "serve"], vllm.environment("secret"))
     stand_in = tmp_path / "vllm"
     stand_in.write_text(
-        f'#!{sys.executable}\nimport os, pathlib\npathlib.Path("{tmp_path}/told").write_text("\\n".join(f"{{k}}={{v}}" for k, v in os.environ.items()))\nraise SystemExit(3)\n'
+        f"#!{sys.executable}\nimport os,"
+        f' pathlib\npathlib.Path("{tmp_path}/told").write_text("\\n".join(f"{{k}}={{v}}" for k, v in'
+        " os.environ.items()))\nraise SystemExit(3)\n"
     )
     stand_in.chmod(0o755)
     with pytest.raises(StepFailed, match="code 3"):

@@ -37,18 +37,18 @@ class _Table:
 
 
 def macro_f1(
-    wanted: Sequence[str], given: Sequence[str], *, groups: Groups = None, level: float = 0.95
+    expected: Sequence[str], answered: Sequence[str], *, groups: Groups = None, level: float = 0.95
 ) -> Interval:
-    """Mean F1 over the labels that occur in ``wanted``.
+    """Mean F1 over the labels that occur in ``expected``.
 
     An answer that is none of them counts against the label it should have been.
     """
-    labels = {label: i for i, label in enumerate(sorted(set(wanted)))}
-    count, n = len(labels), len(wanted)
+    labels = {label: i for i, label in enumerate(sorted(set(expected)))}
+    count, n = len(labels), len(expected)
     if n == 0:
         return Interval(0.0, 0.0, 1.0, 0, level, "no rows")
-    true = np.array([labels[label] for label in wanted])
-    guess = np.array([labels.get(label, count) for label in given])
+    true = np.array([labels[label] for label in expected])
+    guess = np.array([labels.get(label, count) for label in answered])
     index = group_index(groups, n)
     table = _by_answer(true, guess, count) if index is None else _by_group(true, guess, count, *index)
     value = float(_f1(table.counts.sum(axis=0)[None]).mean())

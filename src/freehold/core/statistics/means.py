@@ -51,10 +51,10 @@ def share_interval(successes: float, n: int, *, level: float = 0.95) -> Interval
     """Clopper and Pearson's exact interval of ``successes`` in ``n`` rows."""
     if n == 0:
         return Interval(0.0, 0.0, 1.0, 0, level, "no rows")
-    found = np.array([1.0, 0.0])
+    ends = np.array([1.0, 0.0])
     counts = np.array([successes, n - successes])
     alpha = (1 - level) / 2
-    low, high = lower_bound(found, alpha, counts), upper_bound(found, alpha, counts)
+    low, high = lower_bound(ends, alpha, counts), upper_bound(ends, alpha, counts)
     return Interval(successes / n, low, high, n, level, "Clopper-Pearson exact interval")
 
 

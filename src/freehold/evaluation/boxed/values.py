@@ -1,6 +1,6 @@
 """Values on their way between the answer's process and the tests' process: data cross by value.
 
-A value of a built-in data type crosses as its contents, so that it is built anew on the other side and brings
+A value of a built-in data type crosses as its contents, so that it is rebuilt on the other side and brings
 no code along. Anything else stays where it is, and only a number for it crosses.
 """
 

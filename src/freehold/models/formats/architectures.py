@@ -27,7 +27,8 @@ def causal_class(model_type: str) -> str:
 
 
 def kind_of(model_type: str) -> str:
-    """What models of a type do that do not answer with text from text, in words; '' where that is not known."""
+    """What models of a type do that do not answer with text from text, in words; '' where that is not
+    known."""
     for table, words in _KINDS:
         if model_type in _table("modeling_auto.py", table):
             return words

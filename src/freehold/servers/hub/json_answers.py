@@ -7,18 +7,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Depends, Request
 from pydantic import BaseModel
 
 from freehold.core import strict_json
+from freehold.core.json_types import JsonObject
 from freehold.servers.hub.api_error import ApiError
 from freehold.servers.web.bodies import body_of, need_json_type
-
-#: A JSON object whose fields are not the hub's: a card's metadata, what a scan found, a body that is read
-#: field by field.
-JsonObject = dict[str, Any]
 
 
 class Empty(BaseModel):

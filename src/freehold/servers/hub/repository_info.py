@@ -180,5 +180,5 @@ def with_properties(info: RepositoryInfo, names: set[str]) -> RepositoryInfo:
     """A description cut to the id and these properties; whole where there are none."""
     if not names:
         return info
-    kept = info.model_fields_set & ({"internal_id", "id"} | names)
-    return RepositoryInfo.model_construct(_fields_set=kept, **dict(info))
+    stored = info.model_fields_set & ({"internal_id", "id"} | names)
+    return RepositoryInfo.model_construct(_fields_set=stored, **dict(info))

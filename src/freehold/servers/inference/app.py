@@ -59,6 +59,8 @@ _PARTS = (
     api_anthropic,
     api_ollama,
 )
+#: Seconds that requests in progress have to finish when the server is shut down.
+DRAIN_S = 30
 
 
 def make_app(
@@ -165,17 +167,16 @@ def serve(
     host: str,
     port: int,
     ready: Callable[[str], None],
-    drain_s: float = 30.0,
-    certificate: Path | None = None,
-    private_key: Path | None = None,
+    tls: tuple[Path, Path] | None = None,
     override: str = "",
     say: Say = quiet,
 ) -> None:
-    """Serve until interrupted; then accept no more requests, and wait up to ``drain_s`` for those in
+    """Serve until interrupted; then accept no more requests, and wait up to :data:`DRAIN_S` for those in
     progress.
 
-    ``override``: the reason for going against the policy. Raises NotFound, BadModel, DoesNotFit, Unsupported,
-    Busy, UsageError where others would be let in without a key, PolicyDenied.
+    ``tls``: files of the certificate and of its private key, for https. ``override``: the reason for going
+    against the policy. Raises NotFound, BadModel, DoesNotFit, Unsupported, Busy, UsageError where others
+    would be let in without a key, PolicyDenied.
     """
     access.permit(store, [*names, *adapters], host, options.key, override, say)
     app, service = make_app(store, names, adapters, options)
@@ -184,19 +185,19 @@ def serve(
     server = Server(
         app,
         options.limits,
-        timeout_graceful_shutdown=int(drain_s) + 5,
-        ssl_certfile=str(certificate) if certificate else None,
-        ssl_keyfile=str(private_key) if certificate else None,
+        timeout_graceful_shutdown=DRAIN_S + 5,
+        ssl_certfile=str(tls[0]) if tls else None,
+        ssl_keyfile=str(tls[1]) if tls else None,
     )
 
     async def run() -> None:
         await service.pool.open(names[0])  # the model of the first request is there from the start
-        ready(address.replace("http:", "https:" if certificate else "http:", 1))
+        ready(address.replace("http:", "https:" if tls else "http:", 1))
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         while not server.started and not serving.done():
             await asyncio.sleep(0.01)
         if await _interrupted(serving):
-            await service.drain(drain_s)
+            await service.drain(DRAIN_S)
         server.should_exit = True
         await serving
 

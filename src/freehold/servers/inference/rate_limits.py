@@ -6,6 +6,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable
 
+from freehold.core.wording import counted
 from freehold.servers.inference.api_errors import ApiError
 from freehold.servers.inference.api_keys import Key
 
@@ -35,7 +36,7 @@ class Limiter:
         if limits.requests_per_minute and len(requests) >= limits.requests_per_minute:
             raise ApiError(
                 429,
-                f"this key may send at most {_count(limits.requests_per_minute, 'request')} a minute",
+                f"this key may send at most {counted(limits.requests_per_minute, 'request')} a minute",
                 "rate_limit_exceeded",
                 requests[0] + _WINDOW - now,
             )
@@ -43,7 +44,7 @@ class Limiter:
         if limits.concurrent and self._running[name] >= limits.concurrent:
             raise ApiError(
                 429,
-                f"this key may have at most {_count(limits.concurrent, 'request')} at the same time",
+                f"this key may have at most {counted(limits.concurrent, 'request')} at the same time",
                 "rate_limit_exceeded",
                 1.0,
             )
@@ -57,7 +58,7 @@ class Limiter:
             wait_s = tokens[0][0] + _WINDOW - self._clock() if tokens else 1.0
             raise ApiError(
                 429,
-                f"this key may use at most {_count(most, 'token')} a minute, requests in progress included",
+                f"this key may use at most {counted(most, 'token')} a minute, requests in progress included",
                 "rate_limit_exceeded",
                 wait_s,
             )
@@ -77,7 +78,3 @@ class Limiter:
         self._expected[key.name] -= expected
         if tokens:
             self._tokens[key.name].append((self._clock(), tokens))
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -11,13 +11,11 @@ import re
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from freehold.core import strict_json
 from freehold.core.errors import BadData
+from freehold.core.json_types import JsonObject
 
-#: A JSON object of a client's or a model's: a JSON schema, arguments, metadata. Its keys are not ours.
-JsonObject = dict[str, Any]
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
 _BEGIN = re.compile(re.escape(OPEN) + r"\s*+(?=\{)")
 _END = re.compile(r"\}(\s*+)" + re.escape(CLOSE))
