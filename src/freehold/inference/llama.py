@@ -192,7 +192,8 @@ class LlamaContext:
 
     Raises BadModel, DoesNotFit.
 
-    ``exact``, ``separate_cells``, ``gpu_layers``: see :class:`freehold.inference.engine_options.EngineOptions`.
+    ``exact``, ``separate_cells``, ``gpu_layers``: see
+    :class:`freehold.inference.engine_options.EngineOptions`.
     ``on_result``: llama.cpp's ``cb_eval``, which may look at the result of any operation.
     """
 

@@ -18,7 +18,7 @@ from typing import Any
 from freehold.core.errors import UsageError
 from freehold.models.formats import gguf
 
-#: Memory of each card left to its driver and screen, and to what llama.cpp's backends allocate without saying.
+#: Memory of each card left to its driver and screen, and to what llama.cpp's backends take without saying.
 CARD_RESERVE_BYTES = 512 << 20
 #: Number of a layer in a tensor's name.
 _LAYER = re.compile(r"^blk\.(\d+)\.")
@@ -56,8 +56,8 @@ class LayerSizes:
 class Offload:
     """What goes to the cards. ``reason``: a sentence for people."""
 
-    #: llama.cpp's ``n_gpu_layers``: layers from the last one, the output matrix first; 0: everything is computed
-    #: by the processor
+    #: llama.cpp's ``n_gpu_layers``: layers from the last one, the output matrix first; 0: the processor
+    #: computes everything
     gpu_layers: int
     #: bytes that the cards are to hold
     card_bytes: int
@@ -134,7 +134,7 @@ def plan(sizes: LayerSizes, known: Sequence[Card], gpu_layers: int | None = None
         if gpu_layers and not known:
             raise UsageError(
                 f"--gpu-layers {gpu_layers}: llama.cpp finds no card",
-                "leave the option out, or build the text engine for your card: make setup GPU=cuda, vulkan or metal",
+                "leave the option out, or build the text engine for it: make setup GPU=cuda, vulkan or metal",
             )
         count = min(gpu_layers, most)
         return Offload(count, _bytes_on_cards(sizes, count), _reason(sizes, count, known, "as asked"))
@@ -159,7 +159,11 @@ def _bytes_on_cards(sizes: LayerSizes, count: int) -> int:
 
 def _reason(sizes: LayerSizes, count: int, known: Sequence[Card], why: str) -> str:
     where = ", ".join(
-        f"{card.name} ({card.title}, {card.free_bytes / 2**30:.1f} of {card.total_bytes / 2**30:.1f} GiB free)"
+        f"{card.name} ({card.title}, {_gib(card.free_bytes)} of {_gib(card.total_bytes)} GiB free)"
         for card in known
     )
     return f"{count} of {len(sizes.layers) + 1} layers on {where}, {why}"
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.1f}"
