@@ -157,7 +157,7 @@ def _typed(where: str, value: Any, kind: Any) -> Any:
         return Path(value)
     if kind is str and (number or isinstance(value, str | Path)):
         return str(value)
-    if kind is float and number:
+    if kind is float and isinstance(value, int | float) and number:
         return float(value)
     if kind in (bool, int) and type(value) is kind:
         return value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import html
+import importlib
 import json
 import logging
 import sys
@@ -76,8 +77,7 @@ class Notebook:
         self._handle: Any = None
 
     def __call__(self, event: Event) -> None:
-        from IPython.display import HTML, display
-
+        ipython: Any = importlib.import_module("IPython.display")  # without types
         now = time.monotonic()
         begun = event.title != self._title or self._handle is None
         if not begun and not event.ended and now - self._last < 0.2:
@@ -85,9 +85,9 @@ class Notebook:
         self._last, self._title = now, event.title
         done = f' value="{event.done:g}" max="{event.total:g}"' if event.total else ""
         bar = "" if event.ended else f"<progress{done}></progress> "
-        shown = HTML(f"<div>{bar}{html.escape(describe(event))}</div>")
+        shown = ipython.HTML(f"<div>{bar}{html.escape(describe(event))}</div>")
         if begun:
-            self._handle = display(shown, display_id=True)
+            self._handle = ipython.display(shown, display_id=True)
         else:
             self._handle.update(shown)
         if event.ended:
