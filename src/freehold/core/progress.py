@@ -88,7 +88,7 @@ class Notebook:
         shown = ipython.HTML(f"<div>{bar}{html.escape(describe(event))}</div>")
         if begun:
             self._handle = ipython.display(shown, display_id=True)
-        else:
+        elif self._handle is not None:
             self._handle.update(shown)
         if event.ended:
             self._handle = None
