@@ -1,6 +1,6 @@
 """Freehold: own your AI.
 
-The verbs of the command line as a small Python API; each lives in its own room and is imported when used.
+The verbs of the command line as a small Python API. Each is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -8,32 +8,74 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from freehold.api import (
+        Certificate,
+        Quantized,
+        certify,
+        export,
+        load,
+        pull,
+        quantize,
+        restore,
+        serve,
+        trial,
+        tune,
+    )
     from freehold.core.errors import FreeholdError
     from freehold.models.store import Model, Store
-    from freehold.runtime.loading import load
-    from freehold.trial.run import Options, Trial
-    from freehold.workflows.export import export
-    from freehold.workflows.pull import pull
-    from freehold.workflows.restore import restore
+    from freehold.runtime.loading import Loaded
+    from freehold.servers.process import Server
+    from freehold.trial.report_record import Report
+    from freehold.workflows.tune import StoredTuning
 
-__all__ = ["FreeholdError", "Model", "Options", "Store", "Trial", "export", "load", "pull", "restore"]
+    __version__: str
 
-_HOMES = {
+__all__ = [
+    "Certificate",
+    "FreeholdError",
+    "Loaded",
+    "Model",
+    "Quantized",
+    "Report",
+    "Server",
+    "Store",
+    "StoredTuning",
+    "__version__",
+    "certify",
+    "export",
+    "load",
+    "pull",
+    "quantize",
+    "restore",
+    "serve",
+    "trial",
+    "tune",
+]
+
+_ROOMS = {
     "FreeholdError": "freehold.core.errors",
+    "Loaded": "freehold.runtime.loading",
     "Model": "freehold.models.store",
-    "Options": "freehold.trial.run",
+    "Report": "freehold.trial.report_record",
+    "Server": "freehold.servers.process",
     "Store": "freehold.models.store",
-    "Trial": "freehold.trial.run",
-    "export": "freehold.workflows.export",
-    "load": "freehold.runtime.loading",
-    "pull": "freehold.workflows.pull",
-    "restore": "freehold.workflows.restore",
+    "StoredTuning": "freehold.workflows.tune",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'freehold' has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    if name == "__version__":
+        import importlib.metadata
+
+        return importlib.metadata.version("freehold")
+    if name == "trial":  # the package, which can be called
+        return importlib.import_module("freehold.trial")
+    if name not in __all__:
+        raise AttributeError(f"module 'freehold' has no attribute {name!r}")
+    return getattr(importlib.import_module(_ROOMS.get(name, "freehold.api")), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

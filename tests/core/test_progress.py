@@ -28,3 +28,7 @@ def test_a_spark_falls_as_the_loss_does() -> None:
     assert progress.spark([]) == ""
     assert progress.spark([1.0, 1.0]) == "▁▁"
     assert len(progress.spark([float(i) for i in range(1000)], 12)) == 12
+
+
+def test_a_program_without_a_terminal_or_notebook_shows_nothing() -> None:
+    assert progress.automatic() is progress.silent

@@ -15,6 +15,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "python-api.md"
 @pytest.mark.slow
 def test_the_example_runs_and_the_model_answers(tmp_path: Path) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert len([line for line in code.splitlines() if line]) <= 5
     done = subprocess.run(
         [sys.executable, "-c", code],
         env={"FREEHOLD_HOME": str(tmp_path / "home"), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},

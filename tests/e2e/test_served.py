@@ -240,10 +240,10 @@ def test_run_chat_and_load_ask_in_the_same_form(measured: Measured, sure: list[t
     assert chatted.stdout.split("\n")[:3] == labels
     assert "each line is a separate question" in chatted.stderr
     with freehold.load(name, store=measured.store) as model:
-        assert [model.answer(text) for text in texts] == labels
+        assert [model.generate(text) for text in texts] == labels
         assert model.form.labels == measured.task.labels
     with freehold.load(name, store=measured.store, form=False) as model:
-        assert model.answer(texts[0], max_tokens=12) not in labels
+        assert model.generate(texts[0], max_tokens=12) not in labels
 
 
 def test_exports_carry_what_their_format_can_and_say_what_it_cannot(

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from freehold.core.errors import UsageError
-from freehold.trial.requirements import check_needs, decide, parse_need, read_task_file
+from freehold.trial.requirements import check_needs, decide, parse_need
 from freehold.trial.results import TimingResult
 from freehold.trial.variant import Variant
 from freehold.trial.verdict import reach
@@ -136,18 +136,3 @@ def test_a_metric_of_ones_own_is_known_by_the_name_of_its_function(tmp_path: Pat
     assert (need.name, need.limit) == ("MyScore", 0.5)
     with pytest.raises(UsageError, match="is not measured"):
         check_needs(["accuracy>=0.9"], f"{file}:MyScore")
-
-
-def test_a_task_file_says_what_is_wrong_with_it(tmp_path: Path) -> None:
-    file = tmp_path / "task.yaml"
-    file.write_text("needs: [accuracy>=0.9, memory<=4GiB]")
-    assert read_task_file(file) == ["accuracy>=0.9", "memory<=4GiB"]
-    for text, problem in (
-        ("need: []", "unknown keys: need"),
-        ("- a", "must be a mapping"),
-        ("needs: [1]", "must be a list of texts"),
-        ("needs: accuracy>=0.9", "must be a list of texts"),
-    ):
-        file.write_text(text)
-        with pytest.raises(UsageError, match=problem):
-            read_task_file(file)

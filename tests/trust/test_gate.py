@@ -79,7 +79,7 @@ def test_no_source_brings_an_unsafe_name(
 ) -> None:
     brought(monkeypatch, kind, {name: gguf(tmp_path / "m.gguf").read_bytes()})
     with pytest.raises(BadModel, match="unsafe name"):
-        freehold.pull(Store(home), f"{kind}:x", "x")
+        freehold.pull(f"{kind}:x", "x", store=Store(home))
     assert untouched(home, tmp_path)
 
 
@@ -89,7 +89,7 @@ def test_no_source_brings_a_pickle(
 ) -> None:
     brought(monkeypatch, kind, {"m.gguf": gguf(tmp_path / "m.gguf").read_bytes(), "helper.json": PICKLE})
     with pytest.raises(BadModel, match=r"refused as dangerous: helper\.json"):
-        freehold.pull(Store(home), f"{kind}:x", "x")
+        freehold.pull(f"{kind}:x", "x", store=Store(home))
     assert untouched(home, tmp_path)
 
 
@@ -101,7 +101,7 @@ def test_no_source_brings_what_the_policy_refuses(
     policy.put_in_force(NO_MIT, "here")
     brought(monkeypatch, kind, {"m.gguf": gguf(tmp_path / "m.gguf").read_bytes()}, "mit")
     with pytest.raises(PolicyDenied, match=r"licences\.refuse"):
-        freehold.pull(Store(home), f"{kind}:x", "x")
+        freehold.pull(f"{kind}:x", "x", store=Store(home))
     assert untouched(home, tmp_path)
 
 
@@ -116,7 +116,7 @@ def test_a_source_that_the_policy_forbids_is_not_even_asked(
 
     monkeypatch.setitem(registered(), "hf", SimpleNamespace(ours=True, load=lambda: delivered))
     with pytest.raises(PolicyDenied, match=r"sources\.forbid"):
-        freehold.pull(Store(home), "hf:a/b", "x")
+        freehold.pull("hf:a/b", "x", store=Store(home))
 
 
 def test_two_names_that_one_disk_takes_for_the_same_are_refused(home: Path, tmp_path: Path) -> None:
@@ -324,7 +324,7 @@ def test_an_archive_with_a_pickle_is_refused_from_python_and_the_command_line(
     info.size = len(PICKLE)
     made = written(kept, [*members(made), (info, PICKLE)])
     with pytest.raises(BadModel, match=r"refused as dangerous: helper\.json"):
-        freehold.restore(Store(home), made)
+        freehold.restore(made, store=Store(home))
     assert typed(home, "restore", str(made)).returncode == 6
     assert untouched(home, tmp_path)
 
@@ -333,7 +333,7 @@ def test_an_archive_that_the_policy_refuses_stays_out(home: Path, tmp_path: Path
     home.mkdir(exist_ok=True)
     policy.put_in_force(NO_MIT, "here")
     with pytest.raises(PolicyDenied, match=r"licences\.refuse"):
-        freehold.restore(Store(home), kept)
+        freehold.restore(kept, store=Store(home))
     done = typed(home, "restore", str(kept))
     assert done.returncode == 12, done.stderr
     assert untouched(home, tmp_path)
@@ -404,8 +404,8 @@ def test_a_mirror_passes_the_gate(home: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_command_line_and_python_try_the_model_in_an_engine(home: Path, tmp_path: Path) -> None:
     folder = decoder(tmp_path / "m")
-    assert freehold.pull(Store(home), f"file:{folder}", "good").info.format == "safetensors"
+    assert freehold.pull(f"file:{folder}", "good", store=Store(home)).info.format == "safetensors"
     broken = gguf(tmp_path / "broken.gguf", left_out=("output_norm.weight",))
     with pytest.raises(BadModel, match="llama.cpp cannot load"):
-        freehold.pull(Store(home), f"file:{broken}", "broken")
+        freehold.pull(f"file:{broken}", "broken", store=Store(home))
     assert typed(home, "pull", f"file:{broken}", "--as", "broken").returncode == 6

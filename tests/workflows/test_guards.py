@@ -103,8 +103,8 @@ def test_pull_and_restore_ask_and_an_override_is_recorded(
     weights = gguf(tmp_path / "mine.gguf", fields={"general.license": "mit"})
     other = Store(tmp_path / "other")
     takes: tuple[Callable[[str], Model], ...] = (
-        lambda why: freehold.pull(other, f"file:{weights}", override=why),
-        lambda why: freehold.restore(other, packed, override=why),
+        lambda why: freehold.pull(f"file:{weights}", store=other, override=why),
+        lambda why: freehold.restore(packed, store=other, override=why),
     )
     for take in takes:
         with pytest.raises(PolicyDenied, match=r"licences\.refuse"):
@@ -114,7 +114,7 @@ def test_pull_and_restore_ask_and_an_override_is_recorded(
     assert other.models() == []
     monkeypatch.setenv("FREEHOLD_ACTOR", "ada")
     said: list[str] = []
-    taken = freehold.restore(other, packed, override="a test", say=said.append)
+    taken = freehold.restore(packed, store=other, override="a test", say=said.append)
     assert taken.revision == model.revision
     assert said == ["overridden, and recorded: " + said[0].partition(": ")[2]]
     with other.engine.connect() as connection:

@@ -10,68 +10,20 @@ import typer
 
 from freehold.cli.output import say
 from freehold.core.wording import counted
+from freehold.data import row_settings
 
 if TYPE_CHECKING:
     from freehold.data.examples import Dataset, RowOptions
     from freehold.data.guess import Ask
 
-Columns = Annotated[
-    str,
-    typer.Option(
-        help="Which column holds what, e.g. text=subject+body,label=team; the default is to guess and show "
-        "it."
-    ),
-]
-Encoding = Annotated[
-    str, typer.Option(help="Encoding of the file of rows, e.g. cp1252; the default is to detect it.")
-]
-BadRow = Annotated[
-    str,
-    typer.Option(
-        help="What to do with rows that cannot be used: skip (up to half of all rows) or stop; the default "
-        "is to skip up to 1%."
-    ),
-]
-MergeLabels = Annotated[
-    bool,
-    typer.Option(
-        "--merge-labels",
-        help="Treat labels that differ only in case, spaces or Unicode form as the same label.",
-    ),
-]
-
-Group = Annotated[
-    str,
-    typer.Option(
-        help="Column that groups rows, such as patient_id: rows with the same value stay in one split, and "
-        "the "
-        "intervals take it into account."
-    ),
-]
-
-TrustCode = Annotated[
-    bool,
-    typer.Option(
-        "--trust-code",
-        help="Run answers that are code without a sandbox, with your rights; needed only where no sandbox "
-        "works.",
-    ),
-]
+Columns = Annotated[str, typer.Option(help=row_settings.COLUMNS)]
 
 
-def options_of(
-    columns: str,
-    encoding: str = "",
-    on_bad_row: str = "",
-    merge_labels: bool = False,
-    group: str = "",
-) -> RowOptions:
+def options_of(columns: str) -> RowOptions:
     """The options of a verb for reading rows. Raises UsageError."""
     from freehold.data.examples import RowOptions, parse_columns
 
-    return RowOptions(
-        parse_columns(columns) if columns else None, encoding, on_bad_row, merge_labels, asker(), group
-    )
+    return RowOptions(parse_columns(columns) if columns else None, ask=asker())
 
 
 def say_read(datasets: Mapping[str, Dataset]) -> None:

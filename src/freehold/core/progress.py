@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import html
+import importlib
 import json
 import logging
 import sys
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass
-from typing import IO
+from typing import IO, Any
 
 from freehold.core import terminal
 
@@ -67,6 +69,31 @@ class Terminal:
         stream.flush()
 
 
+class Notebook:
+    """A bar for each step, in the output of a notebook's cell."""
+
+    def __init__(self) -> None:
+        self._last, self._title = 0.0, ""
+        self._handle: Any = None
+
+    def __call__(self, event: Event) -> None:
+        ipython: Any = importlib.import_module("IPython.display")  # without types
+        now = time.monotonic()
+        begun = event.title != self._title or self._handle is None
+        if not begun and not event.ended and now - self._last < 0.2:
+            return
+        self._last, self._title = now, event.title
+        done = f' value="{event.done:g}" max="{event.total:g}"' if event.total else ""
+        bar = "" if event.ended else f"<progress{done}></progress> "
+        shown = ipython.HTML(f"<div>{bar}{html.escape(describe(event))}</div>")
+        if begun:
+            self._handle = ipython.display(shown, display_id=True)
+        elif self._handle is not None:
+            self._handle.update(shown)
+        if event.ended:
+            self._handle = None
+
+
 class Log:
     """A line at the start, at the end and every few seconds between."""
 
@@ -98,6 +125,23 @@ def for_stream(stream: IO[str] | None = None) -> Sink:
     """The sink that suits ``stream`` (standard error by default)."""
     chosen = sys.stderr if stream is None else stream
     return Terminal(chosen) if chosen.isatty() else Log(chosen)
+
+
+def automatic() -> Sink:
+    """The sink for Python programs: a bar in a notebook, a line on a terminal, else nothing."""
+    if _in_notebook():
+        return Notebook()
+    return Terminal(sys.stderr) if sys.stderr.isatty() else silent
+
+
+def _in_notebook() -> bool:
+    """Whether this process runs the cells of a notebook: only there is output shown as HTML."""
+    if "IPython" not in sys.modules:
+        return False
+    from IPython import get_ipython
+
+    shell = get_ipython()
+    return shell is not None and hasattr(shell, "kernel")
 
 
 def describe(event: Event) -> str:

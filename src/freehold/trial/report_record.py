@@ -357,6 +357,22 @@ class Report:
         """The form of ``report.json``."""
         return json_form.write(self)
 
+    def __repr__(self) -> str:
+        figure = self.winner.figures[self.task.metric]
+        return (
+            f"<freehold.Report {self.id}: {self.verdict.verdict}, {self.winner.title}, "
+            f"{self.task.metric} {figure.value:.3f}, n={figure.n}>"
+        )
+
+    def _repr_html_(self) -> str:
+        """The report's page in a frame, for notebooks."""
+        from html import escape
+
+        from freehold.trial.report import html
+
+        page = escape(html(self.as_json()), quote=True)
+        return f'<iframe srcdoc="{page}" style="width:100%;height:640px;border:0" sandbox></iframe>'
+
     @property
     def winner(self) -> Variant:
         """The variant that the verdict rests on."""

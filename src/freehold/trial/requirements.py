@@ -6,10 +6,9 @@ import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
-from freehold.core import units, yaml_text
-from freehold.core.errors import BadData, UsageError
+from freehold.core import units
+from freehold.core.errors import UsageError
 from freehold.core.json_types import JsonObject
 from freehold.core.statistics import rows_for_power
 from freehold.evaluation.measurement import Measurement
@@ -173,25 +172,6 @@ def _check_name(text: str, name: str, figures: Sequence[str]) -> None:
         f"the need {text!r}: {name!r} is not measured in this trial",
         f"{hint}This trial measures {', '.join(known)}",
     )
-
-
-def read_task_file(path: Path) -> list[str]:
-    """The needs of a ``task.yaml``: key ``needs``, a list of texts. Raises UsageError for any other key."""
-    try:
-        value = yaml_text.load(path.read_text(), str(path))
-    except BadData as error:
-        raise UsageError(error.message, "correct it there") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read ({str(error).splitlines()[0]})", "correct it") from error
-    remedy = "write only 'needs:' with a list of texts such as accuracy>=0.9"
-    if not isinstance(value, dict):
-        raise UsageError(f"{path} must be a mapping with the key 'needs'", remedy)
-    if unknown := set(value) - {"needs"}:
-        raise UsageError(f"{path} has unknown keys: {', '.join(sorted(map(str, unknown)))}", remedy)
-    needs = value.get("needs", [])
-    if not isinstance(needs, list) or not all(isinstance(need, str) for need in needs):
-        raise UsageError(f"{path}: 'needs' must be a list of texts", remedy)
-    return list(needs)
 
 
 def exact(need: Requirement) -> bool:
