@@ -102,11 +102,14 @@ def measure(
     work: Path,
     *,
     seconds: float = 600.0,
+    bands: int = 0,
     sink: Sink = silent,
 ) -> Sensitivity:
-    """Errors of every matrix in every type, and the cost of an error in every group, in about ``seconds``.
+    """Errors of every matrix in every type, and the cost of an error in every group.
 
     ``source``: 16-bit GGUF; ``inputs``: what enters its matrices; ``work``: a folder for one copy of it.
+    ``bands``: groups of neighbouring layers; 0: as many as can be probed in about ``seconds``, which differs
+    with the machine's speed.
     """
     header = gguf.read_header(source)
     layers = 1 + max(
@@ -122,11 +125,7 @@ def measure(
         for tensor in wide:
             matrices.append(Matrix(tensor, "", _options(source, tensor, rounder)))
             progress.more(1)
-    started = time.monotonic()
-    reference.loss_of(copy)
-    loss_s = time.monotonic() - started
-    kinds = len({group_of(t.name, 1, layers) for t in wide})
-    bands = int(max(1, min(layers, seconds / (1.3 * loss_s) / kinds)))
+    bands = min(bands, layers) or _bands_in(seconds, reference, copy, wide, layers)
     for matrix in matrices:
         matrix.group = group_of(matrix.tensor.name, bands, layers)
     groups: dict[str, list[Matrix]] = {}
@@ -144,6 +143,17 @@ def measure(
             progress.more(1)
     copy.unlink()
     return Sensitivity(matrices, cost)
+
+
+def _bands_in(
+    seconds: float, reference: Reference, copy: Path, wide: Sequence[gguf.Tensor], layers: int
+) -> int:
+    """How many groups of layers can be probed in ``seconds``, by the time that one probe takes."""
+    started = time.monotonic()
+    reference.loss_of(copy)
+    loss_s = time.monotonic() - started
+    kinds = len({group_of(tensor.name, 1, layers) for tensor in wide})
+    return int(max(1, min(layers, seconds / (1.3 * loss_s) / kinds)))
 
 
 def _rows(source: Path, tensor: gguf.Tensor) -> np.ndarray:

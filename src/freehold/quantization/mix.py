@@ -1,0 +1,78 @@
+"""Our own mix of types for a model: what the rows say about its matrices, and the file within a size.
+
+``freehold shrink`` and a trial both make their files here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from freehold.core.progress import Sink, silent, task
+from freehold.quantization import allocation
+from freehold.quantization.sensitivity import (
+    Reference,
+    activation_statistics,
+    choose_rows,
+    positions_in_memory,
+)
+
+#: Tokens that the statistics of activations are gathered from.
+IMPORTANCE_TOKENS = 16384
+#: Bytes of the table of tensors that a matrix may add to a file by padding.
+_PADDING = 32
+
+
+class Mixer:
+    """Mixes of types for one model, calibrated on ``rows``.
+
+    ``source``: its weights as 16-bit GGUF. ``rows``: calibration rows as tokens. ``vocabulary``: number of
+    its tokens. ``work``: a folder for one copy of the weights. ``probing_s``: seconds for measuring what
+    errors cost; ``bands``: groups of layers that are probed one by one, 0 for as many as the seconds allow.
+    """
+
+    def __init__(
+        self,
+        source: Path,
+        rows: Sequence[Sequence[int]],
+        vocabulary: int,
+        work: Path,
+        sink: Sink = silent,
+        *,
+        probing_s: float = 600.0,
+        bands: int = 0,
+    ):
+        self._source, self._work, self._sink = source, work, sink
+        self._probing_s, self._bands = probing_s, bands
+        self.inputs = activation_statistics(source, choose_rows(rows, tokens=IMPORTANCE_TOKENS), sink)
+        self.reference = Reference(
+            source, choose_rows(rows, positions=positions_in_memory(vocabulary)), sink
+        )
+        self._sensitivity: allocation.Sensitivity | None = None
+
+    @property
+    def sensitivity(self) -> allocation.Sensitivity:
+        """What errors cost in each matrix; measured once, when it is first needed."""
+        if self._sensitivity is None:
+            self._sensitivity = allocation.measure(
+                self._source,
+                self.inputs,
+                self.reference,
+                self._work,
+                seconds=self._probing_s,
+                bands=self._bands,
+                sink=self._sink,
+            )
+        return self._sensitivity
+
+    def within(self, size_bytes: int, target: Path) -> dict[str, float]:
+        """Write the best mix of at most ``size_bytes`` to ``target``; type -> its share of the weights.
+
+        Raises DoesNotFit where even the coarsest types take more.
+        """
+        matrices = self.sensitivity.matrices
+        room = size_bytes - allocation.overhead(self._source) - _PADDING * len(matrices)
+        kinds = allocation.solve(self.sensitivity, room)
+        with task(self._sink, f"writing {target.stem}", len(matrices), "matrices") as progress:
+            allocation.write(self._source, target, kinds, self.inputs, lambda: progress.more(1))
+        return allocation.kinds_used(kinds, matrices)
