@@ -89,6 +89,13 @@ def command(
     ] = True,
     steps: Annotated[int, typer.Option(help="Exact number of training steps, whatever the budget.")] = 0,
     learning_rate: Annotated[float, typer.Option(help="Learning rate for tuning.")] = 1e-3,
+    search: Annotated[
+        str,
+        typer.Option(
+            help="Time to search for a good learning rate and rank before each tuning, e.g. 5m; it is part of "
+            "the budget."
+        ),
+    ] = "",
     shots: Annotated[
         int, typer.Option(help="Largest number of worked examples in the few-shot variant.")
     ] = 8,
@@ -239,6 +246,7 @@ def command(
         too_long=too_long,
         safety_prompts=str(Path(safety).absolute()) if safety not in ("", NO_SAFETY) else safety,
         rival_file=str(rival.absolute()) if rival else "",
+        search_s=parse_seconds(search, "--search", positive=True) if search else 0.0,
         rival_endpoint=Endpoint(rival_endpoint, rival_model, rival_key_env) if rival_endpoint else None,
     )
     check_needs(options.needs, metric or None)
