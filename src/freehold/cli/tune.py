@@ -50,7 +50,13 @@ def command(
         float,
         typer.Option(help="Learning rate; the default is 1e-3, or 1e-4 for rows with a rejected answer."),
     ] = 0.0,
-    rank: Annotated[int, typer.Option(help="Rank of the LoRA adapters.")] = 16,
+    rank: Annotated[
+        int,
+        typer.Option(
+            help="Rank of the LoRA adapters; the default is 16, or 8 where --time allows less than half an "
+            "epoch, or what --search finds."
+        ),
+    ] = 0,
     base_bits: Annotated[
         int, typer.Option(help="Bits per frozen weight during training: 16, 8 or 4 (QLoRA).")
     ] = 16,
@@ -135,8 +141,8 @@ def command(
     train, checks = (learnt, list(read["valid"].examples)) if "valid" in read else cut_validation(learnt)
     usual_rate = PREFERENCE_RATE if any("rejected" in e.reference for e in train) else Recipe().learning_rate
     recipe = Recipe(
-        rank=rank,
-        alpha=2.0 * rank,
+        rank=rank or Recipe().rank,
+        alpha=2.0 * (rank or Recipe().rank),
         learning_rate=learning_rate or usual_rate,
         epochs=epochs,
         steps=steps,
@@ -150,6 +156,7 @@ def command(
         recipe,
         memory_bytes=parse_bytes(memory, "--memory", positive=True) if memory else 0,
         time_s=parse_seconds(time, "--time", positive=True) if time else 0.0,
+        choose_rank=not rank,
         search_s=parse_seconds(search, "--search", positive=True) if search else 0.0,
         device=device,
     )
