@@ -78,8 +78,6 @@ def test_worked_examples_are_fewer_where_the_context_has_less_room(trial: Trial)
 
 def test_an_architecture_that_cannot_be_tuned_is_named(trial: Trial) -> None:
     tried = looked(trial)
-    recipe, reason = candidates.recipe_for(trial, tried)
-    assert recipe is not None
-    assert reason == ""
+    assert candidates.tuning_fit(trial, tried).untunable == ""
     other = replace(tried, model=replace(tried.model, info=replace(tried.model.info, architecture="mamba")))
-    assert candidates.recipe_for(trial, other) == (None, "its architecture 'mamba' cannot be tuned here")
+    assert candidates.tuning_fit(trial, other).untunable == "its architecture 'mamba' cannot be tuned here"

@@ -39,6 +39,8 @@ OFFERED = ("Q2_K", "Q3_K", "IQ4_XS", "IQ4_NL", "Q4_0", "Q4_K", "Q4_1", "Q5_0", "
 PROBE_BITS = 4.5
 #: Of a matrix with twice as many rows or more, about this many are tried in every type.
 TRIED_ROWS = 256
+#: The copy that errors are probed in.
+PROBED_FILE = "probed.gguf"
 #: ``general.file_type`` of a file whose matrices have different types: llama.cpp's mark for a type that is to
 #: be guessed.
 MIXED = 1024
@@ -115,7 +117,7 @@ def measure(
     layers = 1 + max(
         (int(t.name.split(".")[1]) for t in header.tensors if t.name.startswith("blk.")), default=0
     )
-    copy = work / "probed.gguf"
+    copy = work / PROBED_FILE
     atomic_files.need_disk(work, source.stat().st_size, "measuring sensitivity")
     shutil.copyfile(source, copy)
     wide = [tensor for tensor in header.tensors if len(tensor.shape) > 1]

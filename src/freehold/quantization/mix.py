@@ -11,6 +11,8 @@ from pathlib import Path
 from freehold.core.progress import Sink, silent, task
 from freehold.quantization import allocation
 from freehold.quantization.sensitivity import (
+    PRODUCT_BYTES,
+    REFERENCE_BYTES,
     Reference,
     activation_statistics,
     choose_rows,
@@ -23,12 +25,24 @@ IMPORTANCE_TOKENS = 16384
 _PADDING = 32
 
 
+#: Bytes of the process before any model.
+_PROCESS_BYTES = 500_000_000
+
+
+def mix_memory(parameters: int) -> int:
+    """Bytes of memory that making a mix takes at most: the model in 16 bit, the statistics, two sets of
+    distributions.
+    """
+    return _PROCESS_BYTES + 2 * parameters + PRODUCT_BYTES + 2 * REFERENCE_BYTES
+
+
 class Mixer:
     """Mixes of types for one model, calibrated on ``rows``.
 
     ``source``: its weights as 16-bit GGUF. ``rows``: calibration rows as tokens. ``vocabulary``: number of
-    its tokens. ``work``: a folder for one copy of the weights. ``probing_s``: seconds for measuring what
-    errors cost; ``bands``: groups of layers that are probed one by one, 0 for as many as the seconds allow.
+    its tokens. ``work``: a folder for one copy of the weights. ``tokens``: of ``rows``, for the statistics
+    of activations; ``positions``: of ``rows``, at which a loss is measured, at most. ``probing_s``: seconds for measuring what errors cost; ``bands``: groups of layers that
+    are probed one by one, 0 for as many as the seconds allow.
     """
 
     def __init__(
@@ -39,15 +53,16 @@ class Mixer:
         work: Path,
         sink: Sink = silent,
         *,
+        tokens: int = IMPORTANCE_TOKENS,
+        positions: int = 1 << 30,
         probing_s: float = 600.0,
         bands: int = 0,
     ):
         self._source, self._work, self._sink = source, work, sink
         self._probing_s, self._bands = probing_s, bands
-        self.inputs = activation_statistics(source, choose_rows(rows, tokens=IMPORTANCE_TOKENS), sink)
-        self.reference = Reference(
-            source, choose_rows(rows, positions=positions_in_memory(vocabulary)), sink
-        )
+        self.inputs = activation_statistics(source, choose_rows(rows, tokens=tokens), sink)
+        positions = min(positions, positions_in_memory(vocabulary))
+        self.reference = Reference(source, choose_rows(rows, positions=positions), sink)
         self._sensitivity: allocation.Sensitivity | None = None
 
     @property
