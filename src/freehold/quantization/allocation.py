@@ -227,13 +227,7 @@ def solve(sensitivity: Sensitivity, budget: int, steps: int = 20000) -> dict[str
 
     Exact but for sizes being rounded up to ``budget / steps`` bytes.
     """
-    least = sum(min(option.size for option in matrix.options) for matrix in sensitivity.matrices)
-    if least > budget:
-        raise DoesNotFit(
-            f"the matrices need at least {least / 1e6:.1f} MB in the coarsest types, but only "
-            f"{budget / 1e6:.1f} MB are allowed",
-            "raise --memory or --bits, or choose a smaller model",
-        )
+    _need(sum(min(option.size for option in matrix.options) for matrix in sensitivity.matrices), budget)
     unit = budget / steps
     best = np.zeros(steps + 1)
     choices: list[np.ndarray] = []
@@ -262,6 +256,30 @@ def solve(sensitivity: Sensitivity, budget: int, steps: int = 20000) -> dict[str
         kinds[matrix.tensor.name] = option.kind
         room -= int(np.ceil(option.size / unit))
     return kinds
+
+
+def check_room(source: Path, budget: int) -> None:
+    """Raises DoesNotFit where the matrices of ``source`` take more than ``budget`` bytes in the coarsest
+    types. Needs no measurement.
+    """
+    least = 0
+    for tensor in gguf.read_header(source).tensors:
+        if len(tensor.shape) > 1:
+            columns, kinds = tensor.shape[0], (ggml.row_type(kind) for kind in OFFERED)
+            rows = tensor.elements // columns
+            sizes = [rows * kind.row_bytes(columns) for kind in kinds if columns % kind.block == 0]
+            least += min([2 * tensor.elements, *sizes])
+    _need(least, budget)
+
+
+def _need(least: int, budget: int) -> None:
+    """Raises DoesNotFit where ``budget`` is less than the ``least`` bytes that matrices can have."""
+    if least > budget:
+        raise DoesNotFit(
+            f"the matrices need at least {least / 1e6:.1f} MB in the coarsest types, but only "
+            f"{budget / 1e6:.1f} MB are allowed",
+            "raise --memory or --bits, or choose a smaller model",
+        )
 
 
 def overhead(source: Path) -> int:

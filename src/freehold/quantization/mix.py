@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from freehold.core.progress import Sink, silent, task
+from freehold.models.formats import gguf
 from freehold.quantization import allocation
 from freehold.quantization.sensitivity import (
     PRODUCT_BYTES,
@@ -85,8 +86,10 @@ class Mixer:
 
         Raises DoesNotFit where even the coarsest types take more.
         """
+        wide = [tensor for tensor in gguf.read_header(self._source).tensors if len(tensor.shape) > 1]
+        room = size_bytes - allocation.overhead(self._source) - _PADDING * len(wide)
+        allocation.check_room(self._source, room)  # before anything is measured
         matrices = self.sensitivity.matrices
-        room = size_bytes - allocation.overhead(self._source) - _PADDING * len(matrices)
         kinds = allocation.solve(self.sensitivity, room)
         with task(self._sink, f"writing {target.stem}", len(matrices), "matrices") as progress:
             allocation.write(self._source, target, kinds, self.inputs, lambda: progress.more(1))
