@@ -36,7 +36,7 @@ TUNE_FIXED_S, QUANTIZE_S = 4e-8, 8e-9
 #: measured at, and groups of layers that are probed one by one. ``MIX_PROBES``: readings of these positions.
 MIX_CALIBRATION, MIX_POSITIONS, MIX_BANDS, MIX_PROBES = 2048, 512, 2, 16
 #: A mix costs a parameter so many times what rounding it to every type takes (measured, see docs/log.md).
-MIX_ROUNDINGS = 0.3
+MIX_ROUNDINGS = 3.0
 #: Share of the matrix speed that tuning reaches, prefix and optimizer included (measured, see docs/log.md).
 TUNING_EFFICIENCY = 0.3
 #: Share of the time that choosing among candidates as they stand may take where something is tuned, and
