@@ -50,7 +50,7 @@ def search(
     ``make`` builds a trainer for a recipe, with the rows both train and validate on. ``choose_rank``: False
     tries the rank of ``base`` only.
     """
-    every = left = _recipes(base, choose_rank=choose_rank)
+    every = left = recipes(base, choose_rank=choose_rank)
     rounds = len(left).bit_length()
     # every round costs alike: half the recipes, twice the steps
     steps = int(rows_per_second * seconds * 0.7 / (rounds * len(left) * base.batch_rows))
@@ -94,7 +94,7 @@ def search(
     return best, tried, reason
 
 
-def _recipes(base: Recipe, *, choose_rank: bool) -> list[Recipe]:
+def recipes(base: Recipe, *, choose_rank: bool) -> list[Recipe]:
     """The recipes that a search tries."""
     ranks = {rank: 2.0 * rank for rank in RANKS} if choose_rank else {base.rank: base.alpha}
     return [
