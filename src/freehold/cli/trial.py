@@ -96,6 +96,14 @@ def command(
             "the budget."
         ),
     ] = "",
+    mix: Annotated[
+        bool,
+        typer.Option(
+            "--mix/--no-mix",
+            help="Also quantize a tuned model to a mix of types chosen by your training rows, if the budget "
+            "allows it.",
+        ),
+    ] = True,
     shots: Annotated[
         int, typer.Option(help="Largest number of worked examples in the few-shot variant.")
     ] = 8,
@@ -246,6 +254,7 @@ def command(
         too_long=too_long,
         safety_prompts=str(Path(safety).absolute()) if safety not in ("", NO_SAFETY) else safety,
         rival_file=str(rival.absolute()) if rival else "",
+        mix=mix,
         search_s=parse_seconds(search, "--search", positive=True) if search else 0.0,
         rival_endpoint=Endpoint(rival_endpoint, rival_model, rival_key_env) if rival_endpoint else None,
     )

@@ -42,6 +42,8 @@ class Options:
     rival_endpoint: Endpoint | None = None
     #: seconds for finding learning rate and rank of each model that is tuned; 0: no search
     search_s: float = 0.0
+    #: whether a tuned model is quantized to our own mix of types too, where the budget holds it
+    mix: bool = True
 
 
 #: Options that change nothing that is measured: a trial with others goes on with what it has.
@@ -51,4 +53,4 @@ FREE = (
     "costs",
 )
 #: Options that later versions added: a trial without them has the identifier that it had before.
-ADDED = ("search_s",)
+ADDED = ("search_s", "mix")
