@@ -119,7 +119,9 @@ def test_a_trial_without_a_search_has_the_identifier_it_had_before(trial: Trial)
 
     assert with_search(0.0) == trial.id
     assert with_search(60.0) != trial.id
-    before = {key: value for key, value in asdict(trial.options).items() if key not in (*FREE, "search_s")}
+    before = {
+        key: value for key, value in asdict(trial.options).items() if key not in (*FREE, "search_s", "mix")
+    }
     task = trial.task
     assert (
         trial.id

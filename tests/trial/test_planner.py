@@ -329,3 +329,10 @@ def test_a_plan_of_an_earlier_version_is_read() -> None:
     value = plan(300, 8.0, (SMALL,), WORK).as_dict()
     assert all(part["kind"] != "mix" for part in value["parts"])
     assert Plan.from_dict(value).part("mix", "small") is None
+
+
+def test_no_mix_is_planned_or_missed_where_none_is_asked_for() -> None:
+    for budget in BUDGETS:
+        made = plan(budget, 8.0, (MIXABLE,), replace(WORK, mix=False))
+        assert made.part("mix", "small") is None
+        assert not left_out_mixes(made)

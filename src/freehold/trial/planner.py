@@ -190,6 +190,8 @@ class Work:
     waits: int = 0
     #: seconds of each tuning that a search for its recipe takes
     search_s: float = 0.0
+    #: whether our own mix of types is made of a tuned model
+    mix: bool = True
 
 
 @dataclass(frozen=True)
@@ -390,7 +392,7 @@ def _filled(
     tuned = able[: form.tuned]
     types = work.types if form.all_types else work.types[:1]
     after = [_after(c, types, work) for c in tuned]
-    mixable = [c for c in tuned if c.can_be_mixed]
+    mixable = [c for c in tuned if work.mix and c.can_be_mixed]
     mixes = {c.name: _mix(c, work) for c in mixable[: form.mixed]}
     measured = {part.model for part in as_is}
     timed = [c for c in candidates if c.name in measured]

@@ -251,6 +251,7 @@ class Trial:
             latency_rows=min(self.options.latency_rows, len(splits.test)),
             waits=judging.waits_for(needs, first),
             search_s=self.options.search_s,
+            mix=self.options.mix,
         )
 
     def _earlier_plan(self) -> Plan | None:

@@ -130,7 +130,7 @@ def shrink_and_measure(trial: Trial, tried: TriedModel) -> None:
     usual = _shrink(trial, tried, tuned)
     if trial.clock.waits("mix", tried.model.name):
         _mix(trial, tried, tuned, usual.size_bytes)
-    elif tried.paced.unmixable:
+    elif trial.options.mix and tried.paced.unmixable:
         trial.notes.append(f"{tried.model.name} got no mix of types: {tried.paced.unmixable}")
     trial.spare.append(tuned.merged)
 
