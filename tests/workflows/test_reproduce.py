@@ -18,8 +18,8 @@ from freehold.models.lineage import TunedStep
 from freehold.models.store import Model, Store
 from freehold.training.recipe import Recipe
 from freehold.training.run import TuneOptions
-from freehold.trial import tuning_jobs
 from freehold.trial import task as tasks
+from freehold.trial import tuning_jobs
 from freehold.trial.arguments import Subject, TuneArguments
 from freehold.workflows.reproduce import reproduce
 from freehold.workflows.tune import RowsOrigin, StoredTuning, tune
