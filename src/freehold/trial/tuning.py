@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from freehold.core import atomic_files, machine
-from freehold.core.errors import BadModel, DoesNotFit
+from freehold.core.errors import BadData, BadModel, DoesNotFit, StepFailed
 from freehold.core.progress import duration
 from freehold.inference.loading import predict_memory
 from freehold.models.answer_form import AnswerForm
@@ -185,7 +185,7 @@ def _mix(trial: Trial, tried: TriedModel, tuned: _Tuned, usual_bytes: int) -> No
         except OutOfTime:
             trial.skip(what, f"they were not made within {duration(seconds)}")
             return
-        except DoesNotFit as error:
+        except (BadData, DoesNotFit, StepFailed) as error:
             trial.skip(what, error.message)
             return
         variant = _variant(tried, "tuned, mixed types", folder / MIXED_FILE, made.quantized, tuned)

@@ -180,17 +180,22 @@ def mix(a: MixArguments, sink: Sink) -> MixResult:
 
 
 def calibration_rows(task_: Task, encoder: PromptEncoder, tokens: int) -> list[list[int]]:
-    """Training rows of about so many tokens in all, in an order that does not depend on the file's. Rows
-    that choose or judge a variant are never among them.
+    """Training rows of about so many tokens in all, each text once, in an order that does not depend on the
+    file's. Rows that choose or judge a variant are never among them.
     """
     rows: list[list[int]] = []
+    known: set[tuple[int, ...]] = set()
     read = 0
     for example in sorted(task_.splits.train, key=lambda example: example.digest):
         prompt, answer = encoder.row(example.messages)
-        read += len(prompt) + len(answer)
+        row = [*prompt, *answer]
+        if tuple(row) in known:  # equal rows would share all they hold, and leave nothing to measure at
+            continue
+        known.add(tuple(row))
+        read += len(row)
         if rows and read > tokens:
             break
-        rows.append([*prompt, *answer])
+        rows.append(row)
     return rows
 
 
