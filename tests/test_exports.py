@@ -60,7 +60,8 @@ def test_trial_is_a_function_and_a_package_whatever_is_imported_first(program: s
 
 def test_importing_freehold_imports_nothing_heavy() -> None:
     program = (
-        "import freehold, freehold.cli.main, sys; heavy = ('torch', 'transformers', 'llama_cpp', 'sqlalchemy')\n"
+        "import freehold, freehold.cli.main, sys\n"
+        "heavy = ('torch', 'transformers', 'llama_cpp', 'sqlalchemy')\n"
         "print([name for name in heavy if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

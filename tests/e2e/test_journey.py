@@ -28,6 +28,7 @@ FLAGS = [
     "2",
     "--budget",
     "30m",
+    "--no-mix",
     "--need",
     "accuracy>=0.95",
     "--need",

@@ -13,7 +13,8 @@ import torch
 from freehold.core.errors import DoesNotFit
 from freehold.training.loop import Tuned
 from freehold.training.preference import PreferenceTrainer
-from freehold.training.recipe import Recipe
+from freehold.training.recipe import Recipe, plan
+from freehold.training.recipe_search import RANKS, RATES, recipes
 from freehold.training.run import CHECKPOINT, DECISION, TuneOptions, has_tied_head, run
 from freehold.training.training_rows import TrainingRows
 from tests import tiny
@@ -129,3 +130,27 @@ def test_the_meter_runs_while_steps_are_trained(weights: Path, tmp_path: Path) -
 @pytest.mark.parametrize("tied", [True, False])
 def test_a_tied_head_is_seen_in_a_folder(tied: bool, tmp_path: Path) -> None:
     assert has_tied_head(tiny.model("llama", tmp_path / "m", tie_word_embeddings=tied)) == tied
+
+
+def test_stated_steps_are_kept_within_a_time_or_refused() -> None:
+    recipe = Recipe(steps=10, batch_rows=16, rank=64)
+    kept, reason = plan(recipe, rows=500, rows_per_second=10.0, seconds=60.0, choose_rank=False)
+    assert (kept.steps, kept.rank, kept.epochs) == (10, 64, recipe.epochs)
+    assert "10 steps, as requested" in reason
+    with pytest.raises(DoesNotFit, match="10 steps of 16 rows take about 18 s .* only 12 s are allowed"):
+        plan(recipe, rows=500, rows_per_second=10.0, seconds=12.0)
+
+
+def test_a_rank_is_chosen_by_the_time_only_where_nobody_stated_one() -> None:
+    ranks = [
+        plan(Recipe(rank=64), rows=5000, rows_per_second=10.0, seconds=60.0, choose_rank=choose)[0].rank
+        for choose in (False, True)
+    ]
+    assert ranks == [64, 8]
+
+
+def test_a_search_tries_other_ranks_only_where_nobody_stated_one() -> None:
+    stated = recipes(Recipe(rank=64, alpha=128.0), choose_rank=False)
+    assert {(recipe.rank, recipe.alpha) for recipe in stated} == {(64, 128.0)}
+    assert [recipe.learning_rate for recipe in stated] == list(RATES)
+    assert {recipe.rank for recipe in recipes(Recipe(), choose_rank=True)} == set(RANKS)

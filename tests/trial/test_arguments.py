@@ -13,6 +13,7 @@ from freehold.trial.arguments import (
     ConvertArguments,
     LookArguments,
     MeasureArguments,
+    MixArguments,
     PaceArguments,
     PrivacyArguments,
     SafetyArguments,
@@ -82,6 +83,12 @@ KNOWN: list[tuple[Arguments[Any], dict[str, Any]]] = [
         {**BASE, "tuned": "t", "types": ["Q8_0"]},
     ),
     (
+        MixArguments(
+            SUBJECT, tuned="t", size_bytes=9, calibration_tokens=8, positions=4, bands=2, source="/m"
+        ),
+        {**BASE, "tuned": "t", "size_bytes": 9, "calibration_tokens": 8, "positions": 4, "bands": 2},
+    ),
+    (
         TimedArguments(
             SUBJECT,
             weights_digest="w",
@@ -140,3 +147,12 @@ def test_rows_that_are_left_out_decide_only_where_there_are_any() -> None:
     some = LookArguments(replace(SUBJECT, leave_out=("r1",)))
     assert some.inputs() == {**BASE, "leave_out": ("r1",)}
     assert "leave_out" not in LookArguments(SUBJECT).inputs()
+
+
+def test_a_search_and_a_limit_on_memory_decide_a_tuning_only_where_there_is_one() -> None:
+    plain = TuneArguments(SUBJECT, recipe={}, longest_row=60, country="", tuning_s=9.5)
+    assert not {"search_s", "memory_bytes"} & set(plain.inputs())
+    limited = TuneArguments(
+        SUBJECT, recipe={}, longest_row=60, country="", tuning_s=9.5, search_s=60.0, memory_bytes=1 << 30
+    )
+    assert {**plain.inputs(), "search_s": 60.0, "memory_bytes": 1 << 30} == limited.inputs()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
+from freehold.core import atomic_files, progress
 from freehold.core.errors import DoesNotFit
 from freehold.inference.loading import predict_memory
+from freehold.training.recipe import Recipe
 from freehold.trial import candidates
+from freehold.trial import task as tasks
 from freehold.trial.candidates import TriedModel
+from freehold.trial.options import FREE
 from freehold.trial.run import Trial
 from tests.trial.recorded import RecordedSteps
 
@@ -78,8 +82,59 @@ def test_worked_examples_are_fewer_where_the_context_has_less_room(trial: Trial)
 
 def test_an_architecture_that_cannot_be_tuned_is_named(trial: Trial) -> None:
     tried = looked(trial)
-    recipe, reason = candidates.recipe_for(trial, tried)
-    assert recipe is not None
-    assert reason == ""
+    assert candidates.tuning_fit(trial, tried).untunable == ""
     other = replace(tried, model=replace(tried.model, info=replace(tried.model.info, architecture="mamba")))
-    assert candidates.recipe_for(trial, other) == (None, "its architecture 'mamba' cannot be tuned here")
+    assert candidates.tuning_fit(trial, other).untunable == "its architecture 'mamba' cannot be tuned here"
+
+
+def test_a_tuning_that_does_not_fit_as_it_is_must_be_fitted_by_the_run(trial: Trial) -> None:
+    tried = looked(trial)
+    assert candidates.tuning_fit(trial, tried) == candidates.TuningFit(Recipe())
+    little, enough = 1, trial.memory
+    while enough - little > 1:
+        trial.memory = (little + enough) // 2
+        fit = candidates.tuning_fit(trial, tried)
+        little, enough = (
+            (little, trial.memory) if fit == candidates.TuningFit(Recipe()) else (trial.memory, enough)
+        )
+    trial.memory = little
+    assert candidates.tuning_fit(trial, tried) == candidates.TuningFit(Recipe(), little)
+    trial.memory = 1000
+    assert "tuning needs at least" in candidates.tuning_fit(trial, tried).untunable
+
+
+def test_pairs_are_always_fitted_by_the_run(trial: Trial) -> None:
+    tried = looked(trial)
+    splits = trial.task.splits
+    pairs = tuple(replace(row, reference={**row.reference, "rejected": "no"}) for row in splits.train)
+    trial.task = replace(trial.task, splits=replace(splits, train=pairs, valid=()))
+    assert candidates.holds_preferences(trial.task)
+    assert candidates.tuning_fit(trial, tried).memory_bytes == trial.memory
+
+
+def test_a_trial_without_a_search_has_the_identifier_it_had_before(trial: Trial) -> None:
+    def with_search(seconds: float) -> str:
+        options = replace(trial.options, search_s=seconds)
+        return Trial(trial.store, trial.task, trial.models, options, progress.silent).id
+
+    assert with_search(0.0) == trial.id
+    assert with_search(60.0) != trial.id
+    before = {
+        key: value for key, value in asdict(trial.options).items() if key not in (*FREE, "search_s", "mix")
+    }
+    task = trial.task
+    assert (
+        trial.id
+        == atomic_files.digest_of(
+            {
+                "task_version": tasks.VERSION,
+                "files": task.files,
+                "models": [model.revision for model in trial.models],
+                "options": before,
+                "metric": task.metric_name,
+                "columns": task.mapping,
+                "labels": task.labels,
+                "unknown_label": task.unknown_label,
+            }
+        )[:12]
+    )

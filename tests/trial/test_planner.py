@@ -189,3 +189,150 @@ def test_a_tuned_variant_is_judged_on_all_test_rows_and_an_untuned_one_on_what_f
 def test_too_few_training_rows_are_not_tuned_on() -> None:
     assert plan(7200, 8.0, (SMALL,), replace(WORK, train_rows=16)).tuned == ("small",)
     assert plan(7200, 8.0, (SMALL,), replace(WORK, train_rows=15)).tuned == ()
+
+
+# -- our own mix of types ---------------------------------------------------------------------
+
+MIXABLE = replace(SMALL, pace=replace(SMALL.pace, rounding=1e6))
+MIXABLE_LARGE = replace(LARGE, pace=replace(LARGE.pace, rounding=1e6))
+
+
+def left_out_mixes(made: Plan) -> list[str]:
+    return [sentence for sentence in made.left_out if sentence.startswith("mixed types of the tuned")]
+
+
+def test_a_mix_of_types_is_made_where_the_budget_holds_it_and_its_time_is_shown() -> None:
+    made = plan(7200, 8.0, (MIXABLE,), WORK)
+    part = made.part("mix", "small")
+    assert part
+    assert part.seconds > MIXABLE.mixing_s
+    assert not left_out_mixes(made)
+    assert "small: quantizing to our own mix of types and measuring it" in "\n".join(made.lines())
+    kinds = [part.kind for part in made.parts]
+    assert kinds.index("tuned") < kinds.index("mix") < kinds.index("time")
+    timed = made.part("time")
+    assert timed
+    assert timed.amount == len(TYPES) + 1
+
+
+def test_a_mix_that_the_budget_does_not_hold_is_left_out_with_its_time() -> None:
+    made = plan(300, 8.0, (MIXABLE,), WORK)
+    assert made.tuned == ("small",)
+    assert made.part("mix", "small") is None
+    (sentence,) = left_out_mixes(made)
+    assert sentence.startswith("mixed types of the tuned small (about ")
+    assert made.all_s > 300
+    assert plan(made.all_s, 8.0, (MIXABLE,), WORK).part("mix", "small")
+
+
+def test_a_model_more_is_tuned_before_a_mix_is_made() -> None:
+    made = [plan(budget, 8.0, (MIXABLE, MIXABLE_LARGE), WORK) for budget in BUDGETS]
+    counts = [(len(p.tuned), sum(part.kind == "mix" for part in p.parts)) for p in made]
+    assert counts == sorted(counts)
+    assert counts[-1] == (2, 2)
+
+
+def test_a_mix_of_the_fastest_model_alone_is_made_where_there_is_no_time_for_both() -> None:
+    slow = replace(MIXABLE_LARGE, pace=replace(MIXABLE_LARGE.pace, rounding=2e4))
+    budget = plan(100, 8.0, (MIXABLE, slow), WORK).all_s / 2
+    made = plan(budget, 8.0, (MIXABLE, slow), WORK)
+    assert len(made.tuned) == 2
+    assert made.part("mix", "small")
+    assert made.part("mix", "large") is None
+    assert len(left_out_mixes(made)) == 1
+
+
+@pytest.mark.parametrize(
+    "candidate",
+    [SMALL, replace(MIXABLE, unmixable="that needs 9 GiB"), replace(MIXABLE, untunable="unknown")],
+    ids=["speed not measured", "no memory", "not tuned"],
+)
+def test_what_cannot_be_mixed_is_neither_planned_nor_left_out_for_time(candidate: Candidate) -> None:
+    for budget in BUDGETS:
+        made = plan(budget, 8.0, (candidate,), WORK)
+        assert made.part("mix", "small") is None
+        assert not left_out_mixes(made)
+
+
+def test_a_slower_machine_needs_longer_for_a_mix() -> None:
+    slower = replace(MIXABLE, pace=replace(MIXABLE.pace, rounding=1e5))
+    assert slower.mixing_s > MIXABLE.mixing_s
+    reading = replace(MIXABLE, pace=replace(MIXABLE.pace, prompt_tokens_per_s=50))
+    assert reading.mixing_s > MIXABLE.mixing_s
+
+
+@pytest.mark.parametrize("budget", BUDGETS)
+def test_a_plan_with_mixes_and_a_search_never_takes_more_than_the_budget(budget: float) -> None:
+    made = plan(budget, 8.0, (MIXABLE, MIXABLE_LARGE), replace(WORK, search_s=60.0))
+    assert 8.0 + sum(part.seconds for part in made.parts) <= budget * (1 - RESERVE) + 1e-6 or not made.parts
+
+
+# -- what tuning takes ------------------------------------------------------------------------
+
+
+def test_a_search_takes_its_seconds_beside_the_epochs() -> None:
+    without, made = (plan(86400, 8.0, (SMALL,), replace(WORK, search_s=s)) for s in (0.0, 300.0))
+    parts = [p.part("tune", "small") for p in (without, made)]
+    assert parts[0]
+    assert parts[1]
+    assert parts[1].seconds == pytest.approx(parts[0].seconds + 300.0)
+    assert parts[1].amount == parts[0].amount
+
+
+def test_a_search_that_the_budget_does_not_hold_leaves_out_tuning() -> None:
+    assert plan(600, 8.0, (SMALL,), WORK).tuned == ("small",)
+    made = plan(600, 8.0, (SMALL,), replace(WORK, search_s=590.0))
+    assert made.tuned == ()
+    assert any(sentence.startswith("tuning:") for sentence in made.left_out)
+
+
+def test_pairs_of_answers_take_twice_as_long_to_learn() -> None:
+    pairs = replace(SMALL, preferences=True)
+    assert pairs.epoch_s(100) == pytest.approx(2 * SMALL.epoch_s(100))
+    assert plan(300, 8.0, (pairs,), WORK).tuning_s > plan(300, 8.0, (SMALL,), WORK).tuning_s
+
+
+def test_safety_and_privacy_give_way_to_the_fewest_epochs() -> None:
+    budgets = range(80, 360, 30)
+    tuned = [made for budget in budgets if (made := plan(budget, 8.0, (SMALL,), WORK)).tuned]
+    poorest = tuned[0]
+    assert poorest.part("safety") is None
+    assert poorest.part("privacy") is None
+    epochs = poorest.part("tune", "small")
+    assert epochs
+    assert epochs.amount >= 1.0
+    assert "safety" in poorest.left_out
+    assert "the memorization test of the tuned model" in poorest.left_out
+
+
+def test_other_sizes_are_left_out_by_name_before_tuning_is() -> None:
+    budgets = range(80, 560, 30)
+    fewer = [made for b in budgets if (made := plan(b, 8.0, (SMALL,), WORK)).tuned]
+    usual = fewer[0].part("tuned", "small")
+    assert usual
+    assert (usual.amount, usual.of) == (1, 3)
+    assert "sizes Q8_0, Q2_K of the tuned model" in fewer[0].left_out
+
+
+def test_a_need_on_waits_takes_their_time_from_judging() -> None:
+    plain, waiting = (plan(3600, 8.0, (SMALL,), replace(WORK, waits=n)) for n in (0, 59))
+    assert waiting.seconds("judge") == pytest.approx(plain.seconds("judge") + 59 * SMALL.wait_s())
+
+
+def test_where_the_choice_is_made_on_the_test_rows_judging_takes_only_waits() -> None:
+    made = plan(3600, 8.0, (SMALL,), replace(WORK, test_rows=0))
+    assert made.seconds("judge") == 1.0
+    assert made.part("compare") is None
+
+
+def test_a_plan_of_an_earlier_version_is_read() -> None:
+    value = plan(300, 8.0, (SMALL,), WORK).as_dict()
+    assert all(part["kind"] != "mix" for part in value["parts"])
+    assert Plan.from_dict(value).part("mix", "small") is None
+
+
+def test_no_mix_is_planned_or_missed_where_none_is_asked_for() -> None:
+    for budget in BUDGETS:
+        made = plan(budget, 8.0, (MIXABLE,), replace(WORK, mix=False))
+        assert made.part("mix", "small") is None
+        assert not left_out_mixes(made)

@@ -11,6 +11,7 @@ import pytest
 
 from freehold.core import progress
 from freehold.data.splits import Splits
+from freehold.models.lineage import ShrunkStep
 from freehold.models.store import Store
 from freehold.trial import report
 from freehold.trial.options import NO_SAFETY, Options
@@ -51,11 +52,24 @@ def test_a_tuned_variant_is_measured_stored_and_reported_and_its_steps_are_done_
     jsonschema.validate(value, report.schema())
     written = report.read(trial.folder / "report.json")
     assert {variant.kind for variant in written.variants} == {"as is", "tuned"}
-    tuned = next(variant for variant in written.variants if variant.kind == "tuned")
+    tuned, mixed = (variant for variant in written.variants if variant.kind == "tuned")
     assert tuned.trained is not None
     assert tuned.trained.steps == 2
     assert tuned.quantized is not None
     assert tuned.digest == tuned.quantized.digest == store.find(tuned.stored_as).digest
+    assert mixed.id == "org/tiny/tuned-mixed-types"
+    assert mixed.quantized is not None
+    assert mixed.quantized.size_bytes <= tuned.size_bytes
+    assert mixed.running is not None
+    stored = store.find(mixed.stored_as)
+    assert stored.digest == mixed.digest
+    step = stored.info.lineage.last(ShrunkStep)
+    assert step is not None
+    assert step.digest == mixed.digest
+    assert sum((step.types or {}).values()) == pytest.approx(1.0)
+    assert stored.info.lineage.parent == ("org/tiny", model.revision)
+    assert any(note.startswith("org/tiny, tuned, mixed types: chosen by") for note in written.notes)
+    assert list(trial.folder.glob("steps/mix-*/*.gguf")) == []
     results = {path: path.stat().st_mtime_ns for path in trial.folder.glob("steps/*/result.json")}
     run()
     unchanged = [path for path, time in results.items() if path.stat().st_mtime_ns == time]
@@ -64,5 +78,6 @@ def test_a_tuned_variant_is_measured_stored_and_reported_and_its_steps_are_done_
         "measure",
         "tune",
         "shrink",
+        "mix",
         "timed",
     }

@@ -18,8 +18,8 @@ from freehold.models.lineage import TunedStep
 from freehold.models.store import Model, Store
 from freehold.training.recipe import Recipe
 from freehold.training.run import TuneOptions
-from freehold.trial import jobs
 from freehold.trial import task as tasks
+from freehold.trial import tuning_jobs
 from freehold.trial.arguments import Subject, TuneArguments
 from freehold.workflows.reproduce import reproduce
 from freehold.workflows.tune import RowsOrigin, StoredTuning, tune
@@ -99,7 +99,7 @@ def test_a_trials_model_is_reproduced_without_the_rows_that_the_trial_left_out(
     folder = Path(store.weights(base))
     step = tmp_path / "step"
     step.mkdir()
-    result = jobs.tune(
+    result = tuning_jobs.tune(
         TuneArguments(
             Subject(
                 {},

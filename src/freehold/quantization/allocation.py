@@ -39,6 +39,8 @@ OFFERED = ("Q2_K", "Q3_K", "IQ4_XS", "IQ4_NL", "Q4_0", "Q4_K", "Q4_1", "Q5_0", "
 PROBE_BITS = 4.5
 #: Of a matrix with twice as many rows or more, about this many are tried in every type.
 TRIED_ROWS = 256
+#: The copy that errors are probed in.
+PROBED_FILE = "probed.gguf"
 #: ``general.file_type`` of a file whose matrices have different types: llama.cpp's mark for a type that is to
 #: be guessed.
 MIXED = 1024
@@ -102,17 +104,20 @@ def measure(
     work: Path,
     *,
     seconds: float = 600.0,
+    bands: int = 0,
     sink: Sink = silent,
 ) -> Sensitivity:
-    """Errors of every matrix in every type, and the cost of an error in every group, in about ``seconds``.
+    """Errors of every matrix in every type, and the cost of an error in every group.
 
     ``source``: 16-bit GGUF; ``inputs``: what enters its matrices; ``work``: a folder for one copy of it.
+    ``bands``: groups of neighbouring layers; 0: as many as can be probed in about ``seconds``, which differs
+    with the machine's speed.
     """
     header = gguf.read_header(source)
     layers = 1 + max(
         (int(t.name.split(".")[1]) for t in header.tensors if t.name.startswith("blk.")), default=0
     )
-    copy = work / "probed.gguf"
+    copy = work / PROBED_FILE
     atomic_files.need_disk(work, source.stat().st_size, "measuring sensitivity")
     shutil.copyfile(source, copy)
     wide = [tensor for tensor in header.tensors if len(tensor.shape) > 1]
@@ -122,11 +127,7 @@ def measure(
         for tensor in wide:
             matrices.append(Matrix(tensor, "", _options(source, tensor, rounder)))
             progress.more(1)
-    started = time.monotonic()
-    reference.loss_of(copy)
-    loss_s = time.monotonic() - started
-    kinds = len({group_of(t.name, 1, layers) for t in wide})
-    bands = int(max(1, min(layers, seconds / (1.3 * loss_s) / kinds)))
+    bands = min(bands, layers) or _bands_in(seconds, reference, copy, wide, layers)
     for matrix in matrices:
         matrix.group = group_of(matrix.tensor.name, bands, layers)
     groups: dict[str, list[Matrix]] = {}
@@ -144,6 +145,17 @@ def measure(
             progress.more(1)
     copy.unlink()
     return Sensitivity(matrices, cost)
+
+
+def _bands_in(
+    seconds: float, reference: Reference, copy: Path, wide: Sequence[gguf.Tensor], layers: int
+) -> int:
+    """How many groups of layers can be probed in ``seconds``, by the time that one probe takes."""
+    started = time.monotonic()
+    reference.loss_of(copy)
+    loss_s = time.monotonic() - started
+    kinds = len({group_of(tensor.name, 1, layers) for tensor in wide})
+    return int(max(1, min(layers, seconds / (1.3 * loss_s) / kinds)))
 
 
 def _rows(source: Path, tensor: gguf.Tensor) -> np.ndarray:
@@ -215,13 +227,7 @@ def solve(sensitivity: Sensitivity, budget: int, steps: int = 20000) -> dict[str
 
     Exact but for sizes being rounded up to ``budget / steps`` bytes.
     """
-    least = sum(min(option.size for option in matrix.options) for matrix in sensitivity.matrices)
-    if least > budget:
-        raise DoesNotFit(
-            f"the matrices need at least {least / 1e6:.1f} MB in the coarsest types, but only "
-            f"{budget / 1e6:.1f} MB are allowed",
-            "raise --memory or --bits, or choose a smaller model",
-        )
+    _need(sum(min(option.size for option in matrix.options) for matrix in sensitivity.matrices), budget)
     unit = budget / steps
     best = np.zeros(steps + 1)
     choices: list[np.ndarray] = []
@@ -250,6 +256,30 @@ def solve(sensitivity: Sensitivity, budget: int, steps: int = 20000) -> dict[str
         kinds[matrix.tensor.name] = option.kind
         room -= int(np.ceil(option.size / unit))
     return kinds
+
+
+def check_room(source: Path, budget: int) -> None:
+    """Raises DoesNotFit where the matrices of ``source`` take more than ``budget`` bytes in the coarsest
+    types. Needs no measurement.
+    """
+    least = 0
+    for tensor in gguf.read_header(source).tensors:
+        if len(tensor.shape) > 1:
+            columns, kinds = tensor.shape[0], (ggml.row_type(kind) for kind in OFFERED)
+            rows = tensor.elements // columns
+            sizes = [rows * kind.row_bytes(columns) for kind in kinds if columns % kind.block == 0]
+            least += min([2 * tensor.elements, *sizes])
+    _need(least, budget)
+
+
+def _need(least: int, budget: int) -> None:
+    """Raises DoesNotFit where ``budget`` is less than the ``least`` bytes that matrices can have."""
+    if least > budget:
+        raise DoesNotFit(
+            f"the matrices need at least {least / 1e6:.1f} MB in the coarsest types, but only "
+            f"{budget / 1e6:.1f} MB are allowed",
+            "raise --memory or --bits, or choose a smaller model",
+        )
 
 
 def overhead(source: Path) -> int:

@@ -77,15 +77,18 @@ def plan(
 ) -> tuple[Recipe, str]:
     """Fit epochs and steps into ``seconds`` at the measured speed; the recipe and the reason.
 
-    Raises DoesNotFit.
+    Steps that the recipe states stay as they are, and so does its rank without ``choose_rank``. Raises
+    DoesNotFit where the time is too short for that.
     """
     affordable = int(rows_per_second * seconds * (1 - RESERVE))
+    if recipe.steps:
+        return _stated_steps(recipe, affordable, rows_per_second, seconds)
     steps = min(affordable, int(MOST_EPOCHS * rows)) // recipe.batch_rows
     if steps < 8:
         raise DoesNotFit(
             f"{seconds:.0f} s of tuning at {rows_per_second:.1f} rows/s are {affordable} rows, too few to "
             "learn from",
-            "raise --budget, or pass --no-tune",
+            "allow more time: raise --time, or the --budget of a trial, or pass it --no-tune",
         )
     epochs = steps * recipe.batch_rows / rows
     rank = recipe.rank if not choose_rank else 16 if epochs >= 0.5 else 8
@@ -106,3 +109,22 @@ def plan(
         alpha=recipe.alpha * rank / recipe.rank,
         deadline_s=seconds,
     ), reason
+
+
+def _stated_steps(
+    recipe: Recipe, affordable: int, rows_per_second: float, seconds: float
+) -> tuple[Recipe, str]:
+    """The recipe with its own number of steps. Raises DoesNotFit where these take longer than ``seconds``."""
+    rows = recipe.steps * recipe.batch_rows
+    if affordable < rows:
+        needed = rows / (rows_per_second * (1 - RESERVE))
+        raise DoesNotFit(
+            f"{recipe.steps} steps of {recipe.batch_rows} rows take about {needed:.0f} s at "
+            f"{rows_per_second:.1f} rows/s, but only {seconds:.0f} s are allowed",
+            "raise --time, lower --steps, or leave one of them out",
+        )
+    reason = (
+        f"{recipe.steps} steps, as requested; they fit {seconds:.0f} s at the {rows_per_second:.1f} rows/s "
+        "measured"
+    )
+    return replace(recipe, deadline_s=seconds), reason

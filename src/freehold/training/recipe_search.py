@@ -36,16 +36,21 @@ class RecipeScore:
 
 
 def search(
-    make: Callable[[Recipe], Trainer], base: Recipe, *, rows_per_second: float, seconds: float, sink: Sink
+    make: Callable[[Recipe], Trainer],
+    base: Recipe,
+    *,
+    rows_per_second: float,
+    seconds: float,
+    sink: Sink,
+    choose_rank: bool = True,
 ) -> tuple[Recipe, list[RecipeScore], str]:
     """The best recipe found in about ``seconds``, everything tried, and the reason. Raises DoesNotFit for too
     short a time.
 
-    ``make`` builds a trainer for a recipe, with the rows both train and validate on.
+    ``make`` builds a trainer for a recipe, with the rows both train and validate on. ``choose_rank``: False
+    tries the rank of ``base`` only.
     """
-    left = [
-        replace(base, learning_rate=rate, rank=rank, alpha=2.0 * rank) for rate in RATES for rank in RANKS
-    ]
+    every = left = recipes(base, choose_rank=choose_rank)
     rounds = len(left).bit_length()
     # every round costs alike: half the recipes, twice the steps
     steps = int(rows_per_second * seconds * 0.7 / (rounds * len(left) * base.batch_rows))
@@ -83,7 +88,17 @@ def search(
             ]
     best = left[0]
     reason = (
-        f"learning rate {best.learning_rate:g} and rank {best.rank} of {len(RATES) * len(RANKS)} recipes, "
+        f"learning rate {best.learning_rate:g} and rank {best.rank} of {len(every)} recipes, "
         f"by successive halving in {time.monotonic() - started:.0f} s ({len(tried)} runs)"
     )
     return best, tried, reason
+
+
+def recipes(base: Recipe, *, choose_rank: bool) -> list[Recipe]:
+    """The recipes that a search tries."""
+    ranks = {rank: 2.0 * rank for rank in RANKS} if choose_rank else {base.rank: base.alpha}
+    return [
+        replace(base, learning_rate=rate, rank=rank, alpha=alpha)
+        for rate in RATES
+        for rank, alpha in ranks.items()
+    ]

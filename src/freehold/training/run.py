@@ -45,7 +45,7 @@ class TuneOptions:
     time_s: float = 0.0
     #: whether loading the model and measuring its speed count as part of ``time_s``
     time_includes_setup: bool = False
-    #: whether a plan for ``time_s`` may change the adapter's rank
+    #: whether a plan for ``time_s`` or a search may change the adapter's rank; not where a person chose it
     choose_rank: bool = True
     #: seconds that measuring the speed takes, about
     probe_s: float = 10.0
@@ -71,8 +71,10 @@ class TuneResult:
     device: Device
     #: why this device, this much memory, this recipe and these steps, in that order
     reasons: tuple[str, ...]
-    #: why these steps, the last of ``reasons``
-    plan_reason: str
+    #: why so much memory, one of ``reasons``
+    memory_reason: str
+    #: why this recipe and these steps, the last of ``reasons``
+    decided: tuple[str, ...]
     #: every recipe that a search tried
     searched: tuple[RecipeScore, ...]
     #: predicted and measured peak of memory, bytes
@@ -80,6 +82,11 @@ class TuneResult:
     peak_bytes: int
     #: tokens that all prompts begin with
     shared_prefix: int
+
+    @property
+    def plan_reason(self) -> str:
+        """Why these steps; "" where that was not decided here."""
+        return self.decided[-1] if self.decided else ""
 
     @property
     def last_step(self) -> int:
@@ -125,7 +132,8 @@ def run(
         rows,
         device,
         (*reasons, *decision.reasons),
-        decision.reasons[-1] if decision.reasons else "",
+        memory_reason,
+        decision.reasons,
         decision.searched,
         memory_need,
         device.peak_bytes(),
@@ -227,7 +235,12 @@ def _decide(
             speed = makers.speed(recipe, options.probe_s)
         if options.search_s:
             recipe, searched, why = search(
-                makers.fresh, recipe, rows_per_second=speed, seconds=options.search_s, sink=sink
+                makers.fresh,
+                recipe,
+                rows_per_second=speed,
+                seconds=options.search_s,
+                sink=sink,
+                choose_rank=options.choose_rank,
             )
             reasons.append(why)
         if options.time_s:

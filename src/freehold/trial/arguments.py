@@ -238,6 +238,10 @@ class TuneArguments(ModelArguments[results.TuningResult]):
     country: str
     #: seconds for the tuning
     tuning_s: float
+    #: seconds of these for finding learning rate and rank; 0: no search
+    search_s: float = optional(0.0)
+    #: bytes of memory that the tuning must fit; 0 where it fits as it is
+    memory_bytes: int = optional(0)
     #: seconds that merging takes, as planned
     merging_s: float = free(0.0)
     #: what it is tuned on
@@ -255,6 +259,27 @@ class ShrinkArguments(ModelArguments[results.ShrinkResult]):
     tuned: str
     #: quantization types
     types: tuple[str, ...]
+    #: the merged model's file
+    source: str = free("")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixArguments(ModelArguments[results.MixResult]):
+    """For the step that quantizes a tuned model with our own mix of types."""
+
+    job = "mix"
+    result = results.MixResult
+
+    #: digest of what decided the tuning
+    tuned: str
+    #: bytes that the file may have
+    size_bytes: int
+    #: tokens of training rows that it is calibrated on, at most
+    calibration_tokens: int
+    #: positions of these at which errors are measured, at most
+    positions: int
+    #: groups of layers whose errors are probed one by one
+    bands: int
     #: the merged model's file
     source: str = free("")
 

@@ -11,18 +11,22 @@ from typing import TYPE_CHECKING
 from freehold.core.errors import DoesNotFit, FreeholdError, Unsupported
 from freehold.core.wording import counted
 from freehold.inference.loading import predict_memory
-from freehold.models.formats import architectures, gguf
+from freehold.models.formats import architectures
 from freehold.models.formats.decoders import ARCHITECTURES, config_of
+from freehold.models.info import ModelInfo
 from freehold.models.lineage import read_step
 from freehold.models.store import Model, Store
+from freehold.quantization.mix import mix_memory
 from freehold.runtime import gguf_form
 from freehold.training import memory
 from freehold.training.recipe import Recipe
+from freehold.training.run import has_tied_head
 from freehold.trial import jobs
 from freehold.trial.arguments import ConvertArguments, LookArguments
 from freehold.trial.planner import Candidate, Pace
 from freehold.trial.results import LookResult
 from freehold.trial.steps import step_name
+from freehold.trial.task import Task
 from freehold.trial.variant import Kind, Variant
 from freehold.trust import licence
 
@@ -34,15 +38,26 @@ MOST_TOO_LONG = 0.05
 
 
 @dataclass(frozen=True)
+class TuningFit:
+    """How a model can be tuned in the memory allowed."""
+
+    #: the recipe that was asked for
+    recipe: Recipe
+    #: bytes that the run must fit its recipe into (:func:`freehold.training.run.run`); 0: it fits as it is
+    memory_bytes: int = 0
+    #: why it cannot be tuned, '' where it can
+    untunable: str = ""
+
+
+@dataclass(frozen=True)
 class TriedModel:
     """A model that can take the task."""
 
     model: Model
     #: the rows in its tokens
     look: LookResult
-    #: how it is tuned, settled by the memory allowed; None where it cannot be, and before its speed is
-    #: measured
-    recipe: Recipe | None = None
+    #: how it is tuned; None before its speed is measured
+    tuning: TuningFit | None = None
     #: what the plan knows of it; None before its speed is measured
     speed: Candidate | None = None
 
@@ -230,33 +245,56 @@ def speed_of(trial: Trial, tried: TriedModel, pace: Pace, untunable: str) -> Can
         shot_tokens=len(trial.shots(tried.model, look)) * look.mean_row,
         pace=pace,
         untunable=untunable,
+        unmixable=_unmixable(trial, info),
+        preferences=holds_preferences(trial.task),
     )
 
 
-def recipe_for(trial: Trial, tried: TriedModel) -> tuple[Recipe | None, str]:
-    """(recipe that the memory allows, "") for a model; (None, why it cannot be tuned) where it cannot."""
+def tuning_fit(trial: Trial, tried: TriedModel) -> TuningFit:
+    """Whether a model can be tuned in the memory allowed, and whether its recipe must be fitted to that."""
     info = tried.model.info
-    if info.format == "gguf" and info.architecture not in ARCHITECTURES:
-        return None, f"its architecture {info.architecture!r} cannot be tuned here"
     recipe = Recipe(**trial.options.recipe)
+    if info.format == "gguf" and info.architecture not in ARCHITECTURES:
+        return TuningFit(recipe, untunable=f"its architecture {info.architecture!r} cannot be tuned here")
     if recipe.precision == "bf16" and not trial.machine.bf16:
         recipe = replace(recipe, precision="f32")
     if info.format != "gguf":
-        return recipe, ""
+        return TuningFit(recipe, trial.memory)
     weights = trial.store.weights(tried.model)
-    tied = all(tensor.name != "output.weight" for tensor in gguf.read_header(weights).tensors)
     rows = _row_lengths(tried.look, recipe, len(trial.task.splits.train))
+    tied = has_tied_head(weights)
     try:
-        recipe, _, _ = memory.fit(config_of(weights), recipe, rows, trial.memory, tied=tied)
+        fitted, _, _ = memory.fit(config_of(weights), recipe, rows, trial.memory, tied=tied)
     except DoesNotFit as error:
-        return None, error.message
-    return recipe, ""
+        return TuningFit(recipe, untunable=error.message)
+    # lengths of pairs are known to the run alone
+    as_it_is = fitted == recipe and not holds_preferences(trial.task)
+    return TuningFit(recipe, 0 if as_it_is else trial.memory)
+
+
+def holds_preferences(task: Task) -> bool:
+    """Whether the rows that are learnt are pairs of a chosen and a rejected answer."""
+    rows = (*task.splits.train, *task.splits.valid)
+    return bool(rows) and all("rejected" in example.reference for example in rows)
+
+
+def _unmixable(trial: Trial, info: ModelInfo) -> str:
+    """Why our own mix of types is not made of a model; '' where it can be."""
+    if info.format != "gguf":
+        return "it is not GGUF"
+    need = mix_memory(info.parameters)
+    if need <= trial.memory:
+        return ""
+    return (
+        f"that needs about {need / 2**30:.2f} GiB of memory, but only {trial.memory / 2**30:.2f} GiB may be "
+        "used"
+    )
 
 
 def _row_lengths(look: LookResult, recipe: Recipe, train_rows: int) -> memory.Rows:
-    """Lengths that the memory of tuning rests on, from a look at the rows."""
+    """Lengths that the memory of tuning rests on, estimated from a look at the rows."""
     prefix = int(look.shared_prefix_tokens)
-    longest, mean = look.longest_row - prefix, look.mean_row - prefix
+    longest, mean = (look.longest_training_row or look.longest_row) - prefix, look.mean_row - prefix
     piece = max(1, recipe.batch_rows // 4)
     batch = round(mean * (recipe.batch_rows - piece) + longest * piece)
     return memory.Rows(longest, mean, batch, prefix, look.answer_tokens.mean, round(mean * train_rows))

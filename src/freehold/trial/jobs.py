@@ -1,11 +1,12 @@
-"""What the steps' processes do: look, measure speeds, measure, tune, shrink, time."""
+"""What the steps' processes do: look, measure speeds, measure, time; :mod:`tuning_jobs` has those that make
+tuned variants.
+"""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from freehold.inference.interface import Engine, PromptEncoder, common_prefix
 from freehold.inference.loading import open_engine, open_vocabulary, predict_memory, prompting
 from freehold.inference.request import GenerationRequest
 from freehold.models.info import ModelInfo
-from freehold.trial import baselines, costs, waits
+from freehold.trial import baselines, costs, tuning_jobs, waits
 from freehold.trial import task as tasks
 from freehold.trial.arguments import (
     Arguments,
@@ -28,6 +29,7 @@ from freehold.trial.arguments import (
     ConvertArguments,
     LookArguments,
     MeasureArguments,
+    MixArguments,
     ModelArguments,
     PaceArguments,
     PrivacyArguments,
@@ -49,19 +51,14 @@ from freehold.trial.results import (
     PrivacyResult,
     SafetyResult,
     ServedResult,
-    ShrinkResult,
     Spread,
     StepResult,
     TimingResult,
-    TuningResult,
 )
 from freehold.trial.task import Task
 
 if TYPE_CHECKING:
     from freehold.costs.energy import Energy
-    from freehold.training.run import TuneOptions, TuneResult
-    from freehold.training.training_rows import TrainingRows
-    from freehold.training.tuned_files import TunedFiles
 
 #: File that the step ``convert`` leaves.
 CONVERTED = "converted.gguf"
@@ -94,6 +91,7 @@ def look(a: LookArguments, sink: Sink) -> LookResult:
             prompt, answer = encoder.row(example.messages)
             sizes.append((len(prompt), len(answer)))
             progress.more(1)
+    rejected = _rejected(encoder, known)
     answers = sorted(answer for _, answer in sizes[: len(known)])
     over = [e.id for e, size in zip(every, sizes, strict=True) if sum(size) > context > 0]
     fitting = [prompt for prompt, answer in sizes if not context or prompt + answer <= context]
@@ -101,6 +99,8 @@ def look(a: LookArguments, sink: Sink) -> LookResult:
         template=encoder.template.origin,
         prompt_tokens=_spread([prompt for prompt, _ in sizes]),
         answer_tokens=_spread([answer for _, answer in sizes]),
+        longest_rejected=max((answer for _, answer in rejected), default=0),
+        longest_training_row=max(map(sum, [*sizes[: len(known)], *rejected]), default=0),
         longest_prompt=max(fitting, default=0),
         shared_prefix_tokens=len(common_prefix([encoder.prompt(e.prompt) for e in task_.test[:64]])),
         max_tokens=min(answers[int(0.99 * (len(answers) - 1))] * 5 // 4 + 8, 1024) if answers else 256,
@@ -108,6 +108,13 @@ def look(a: LookArguments, sink: Sink) -> LookResult:
         over_context_count=len(over),
         sample_prompt=encoder.template.prompt(task_.test[0].prompt)[:2000],
     )
+
+
+def _rejected(encoder: PromptEncoder, rows: Sequence[Example]) -> list[tuple[int, int]]:
+    """Tokens of prompt and rejected answer of each row that holds one."""
+    pairs = [(e.prompt, e.reference["rejected"]) for e in rows if "rejected" in e.reference]
+    encoded = (encoder.row((*prompt, ("assistant", text))) for prompt, text in pairs)
+    return [(len(prompt), len(answer)) for prompt, answer in encoded]
 
 
 def _spread(values: list[int]) -> Spread:
@@ -161,13 +168,14 @@ def pace(a: PaceArguments, sink: Sink) -> PaceResult:
             )
         reading, single, together = (max(each) for each in zip(*rounds, strict=True))
         engine.close()
-        flops = _matrix_speed() if a.tuned else 0.0
+        flops, rounding = (_matrix_speed(), _rounding_speed()) if a.tuned else (0.0, 0.0)
     return PaceResult(
         load_s,
         reading,
         max(together, single),
         single,
         flops,
+        rounding,
         load=meanwhile.as_dict(),
         note=_noise(meanwhile, "speed"),
     )
@@ -206,6 +214,23 @@ def _matrix_speed() -> float:
         started = time.perf_counter()
         torch.mm(first, second)
         best = max(best, 2 * size**3 / (time.perf_counter() - started))
+    return best
+
+
+def _rounding_speed() -> float:
+    """Weights per second that are rounded to every type that a mix may hold, and opened again."""
+    import numpy as np
+
+    from freehold.inference import ggml
+    from freehold.quantization.allocation import OFFERED
+
+    rows, columns, best = 64, 1024, 0.0
+    weights = np.random.default_rng(0).standard_normal((rows, columns)).astype(np.float32)
+    for _ in range(3):
+        started = time.perf_counter()
+        for kind in OFFERED:
+            ggml.dequantize(ggml.quantize(weights, kind), kind, columns)
+        best = max(best, weights.size / (time.perf_counter() - started))
     return best
 
 
@@ -264,117 +289,8 @@ def measured(
     )
 
 
-#: Share of the tuning time that measuring the tuner's speed may take, and the most seconds.
-_PROBE_SHARE, _PROBE_S = 0.06, 10.0
-
-
-def tune(a: TuneArguments, sink: Sink) -> TuningResult:
-    """Tune the candidate within ``tuning_s`` seconds; leave the adapter in PEFT's format and as GGUF, and
-    the merged model.
-
-    How many steps fit is decided once, at a speed measured on its own batches, and kept. Raises DoesNotFit
-    where too few do.
-    """
-    from freehold.costs.energy import Energy, metered
-    from freehold.training import run as training
-    from freehold.training.tuned_files import write_files
-
-    started = time.monotonic()
-    place, weights = Path(a.place), a.weights
-    rows = _training_rows(a)
-    options = _tune_options(a, rows.preferences, used_s=time.monotonic() - started)
-    energy = Energy()
-
-    @contextmanager
-    def meter() -> Iterator[None]:
-        nonlocal energy
-        with metered(a.country) as energy:
-            yield
-
-    result = training.run(rows, weights, options, place, sink, meter=meter())
-    files = write_files(place, result.tuned, weights, a.model)
-    (place / training.CHECKPOINT).unlink(missing_ok=True)
-    history = result.tuned.history
-    return TuningResult(
-        recipe=result.tuned.recipe.as_dict(),
-        rows=rows.count,
-        steps=result.last_step,
-        best_step=history.best_step,
-        stopped=history.stopped,
-        training_seconds=history.seconds,
-        tokens_per_second=history.tokens / history.seconds,
-        peak_memory_bytes=result.peak_bytes,
-        energy=energy,
-        train_curve=tuple(history.train[:: max(1, len(history.train) // 200)]),
-        valid_curve=tuple(history.valid),
-        reason=result.plan_reason or f"{options.recipe.steps} steps, as requested",
-        rows_left_out=rows.train_left_out,
-        shared_prefix_tokens=result.shared_prefix,
-        made=_made(a, result, files),
-    )
-
-
-def _training_rows(a: TuneArguments) -> TrainingRows:
-    """The task's training and validation rows as tokens of this model."""
-    from freehold.training.training_rows import encode_rows
-
-    splits = _task(a).splits
-    limit = min(a.info.context_length or a.longest_row, a.longest_row)
-    encoder = prompting(a.info, open_vocabulary(a.weights), plain=a.plain)
-    return encode_rows(encoder, splits.train, splits.valid, limit, strict=False)
-
-
-def _tune_options(a: TuneArguments, preferences: bool, used_s: float) -> TuneOptions:
-    """What the step's arguments say of the training, ``used_s`` seconds of which are over."""
-    from freehold.training.recipe import PREFERENCE_RATE, Recipe
-    from freehold.training.run import TuneOptions
-
-    recipe = Recipe(**a.recipe)
-    if preferences and recipe.learning_rate == Recipe().learning_rate:  # nobody chose another
-        recipe = replace(recipe, learning_rate=PREFERENCE_RATE)
-    return TuneOptions(
-        recipe,
-        time_s=0.0 if recipe.steps else a.tuning_s - a.merging_s - used_s,
-        time_includes_setup=True,
-        choose_rank=False,
-        probe_s=min(_PROBE_S, _PROBE_SHARE * a.tuning_s),
-        device=a.device,
-    )
-
-
-def _made(a: TuneArguments, result: TuneResult, files: TunedFiles) -> JsonObject:
-    """What the lineage says of the tuned model besides its recipe: how to make it again, and its digests."""
-    made: JsonObject = {
-        "made_with": machine.made_with() | result.device.made_with(),
-        "adapter": files.adapter_digest,
-        "last_step": result.last_step,
-    }
-    if a.subject.leave_out:
-        made["leave_out"] = sorted(a.subject.leave_out)
-    if result.rows.preferences:
-        made["method"] = "preference (DPO)"
-    if files.merged_digest:
-        made["digest"] = files.merged_digest
-    return made
-
-
-def shrink(a: ShrinkArguments, sink: Sink) -> ShrinkResult:
-    """Quantize the merged model to each type."""
-    from freehold.quantization.quantize import Quantized, describe, quantize
-
-    files: dict[str, Quantized] = {}
-    with task(sink, f"shrinking {a.model}", len(a.types), "types") as progress:
-        for kind in a.types:
-            target = Path(a.place) / f"{kind}.gguf"
-            files[kind] = (
-                describe(target, kind) if target.exists() else quantize(Path(a.source), target, kind)
-            )
-            progress.more(1)
-    return ShrinkResult(files)
-
-
 #: Requests at once that a variant's capacity is measured with.
-_AT_ONCE = 8
+AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -401,8 +317,8 @@ def timed(a: TimedArguments, sink: Sink) -> TimingResult:
     """
     task_, weights = _task(a), a.weights
     row = a.longest_prompt + a.max_tokens + 8
-    context = min(_AT_ONCE * row, max(a.context, row))
-    engine = open_engine(weights, context_length=context, parallel=_AT_ONCE)
+    context = min(AT_ONCE * row, max(a.context, row))
+    engine = open_engine(weights, context_length=context, parallel=AT_ONCE)
     encoder = prompting(a.info, engine.vocabulary, plain=a.plain)
     requests = measurement.requests(encoder, _ask(a, task_), task_.test[: a.latency_rows])
     run = _take(a, engine, requests, sink)
@@ -423,7 +339,7 @@ def timed(a: TimedArguments, sink: Sink) -> TimingResult:
         requests_per_second=len(run.at_once) / run.seconds,
         requests_per_second_alone=len(alone.counted) / sum(alone.counted),
         at_once=costs.at_once(run.at_once, run.seconds, getattr(engine, "parallel", 1)),
-        parallel=_AT_ONCE,
+        parallel=AT_ONCE,
         requests=run.requests,
         energy=energy,
         kwh_per_1000_requests=energy.kwh / run.requests * 1000,
@@ -436,7 +352,7 @@ def timed(a: TimedArguments, sink: Sink) -> TimingResult:
 
 def _predicted(info: ModelInfo, weights: Path, context: int) -> int:
     """Bytes of memory that serving takes, as predicted beforehand."""
-    return predict_memory(replace(info, size_bytes=_size(weights)), context, _AT_ONCE).total
+    return predict_memory(replace(info, size_bytes=_size(weights)), context, AT_ONCE).total
 
 
 def _take(a: TimedArguments, engine: Engine, requests: Sequence[GenerationRequest], sink: Sink) -> _Timed:
@@ -458,7 +374,7 @@ def _take(a: TimedArguments, engine: Engine, requests: Sequence[GenerationReques
             alone = waits.take(answer, len(requests), terms, progress)
         asked = requests[: alone.rows]
         with (
-            task(sink, f"timing {a.title}, {_AT_ONCE} at once", len(asked), "requests") as progress,
+            task(sink, f"timing {a.title}, {AT_ONCE} at once", len(asked), "requests") as progress,
             cpu_load.others() as meanwhile,
         ):
             started, at_once = time.perf_counter(), list[float]()
@@ -577,8 +493,9 @@ _JOBS = (
     Job(LookArguments, look),
     Job(PaceArguments, pace),
     Job(MeasureArguments, measure_variant),
-    Job(TuneArguments, tune),
-    Job(ShrinkArguments, shrink),
+    Job(TuneArguments, tuning_jobs.tune),
+    Job(ShrinkArguments, tuning_jobs.shrink),
+    Job(MixArguments, tuning_jobs.mix),
     Job(TimedArguments, timed),
     Job(ServedArguments, served),
     Job(SafetyArguments, safety),

@@ -40,6 +40,10 @@ class Options:
     safety_prompts: str = ""
     rival_file: str = ""
     rival_endpoint: Endpoint | None = None
+    #: seconds for finding learning rate and rank of each model that is tuned; 0: no search
+    search_s: float = 0.0
+    #: whether a tuned model is quantized to our own mix of types too, where the budget holds it
+    mix: bool = True
 
 
 #: Options that change nothing that is measured: a trial with others goes on with what it has.
@@ -48,3 +52,5 @@ FREE = (
     "needs",
     "costs",
 )
+#: Options that later versions added: a trial without them has the identifier that it had before.
+ADDED = ("search_s", "mix")

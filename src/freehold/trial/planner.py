@@ -32,6 +32,11 @@ START_S, START_TORCH_S = 1.0, 3.5
 #: Seconds a parameter costs: read as a decoder and merged after tuning; quantized to one type (measured,
 #: see docs/log.md).
 TUNE_FIXED_S, QUANTIZE_S = 4e-8, 8e-9
+#: What a mix of types is made with: tokens of training rows for its statistics, positions that errors are
+#: measured at, and groups of layers that are probed one by one. ``MIX_PROBES``: readings of these positions.
+MIX_CALIBRATION, MIX_POSITIONS, MIX_BANDS, MIX_PROBES = 2048, 512, 2, 16
+#: A mix costs a parameter so many times what rounding it to every type takes (measured, see docs/log.md).
+MIX_ROUNDINGS = 3.0
 #: Share of the matrix speed that tuning reaches, prefix and optimizer included (measured, see docs/log.md).
 TUNING_EFFICIENCY = 0.3
 #: Share of the time that choosing among candidates as they stand may take where something is tuned, and
@@ -58,18 +63,20 @@ FEWEST_WAITS, MOST_WAITING_S = 10, 15.0
 
 @dataclass(frozen=True)
 class Pace:
-    """Speeds of one model on this machine, measured in this trial.
+    """Speeds of one model on this machine, measured in this trial."""
 
-    ``load_s`` seconds to load it; tokens per second of reading prompts, of answers written several at once,
-    and of one answer alone; ``flops``: operations per second of matrix products in the tuner's precision, 0
-    where nothing can be tuned.
-    """
-
+    #: seconds to load it
     load_s: float
+    #: tokens of prompts read per second
     prompt_tokens_per_s: float
+    #: tokens of answers written per second, several answers at once
     answer_tokens_per_s: float
+    #: tokens of one answer alone, per second
     single_tokens_per_s: float
+    #: operations per second of matrix products in the tuner's precision; 0 where nothing can be tuned
     flops: float = 0.0
+    #: weights per second that are rounded to every type of a mix; 0 where that was not measured
+    rounding: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -78,7 +85,8 @@ class Candidate:
     ``answer_tokens`` as they stand.
 
     ``tuned_tokens``: answers after tuning. ``matrix_parameters``: weights that a training token passes.
-    ``untunable``: why it cannot be tuned, '' where it can.
+    ``untunable``: why it cannot be tuned, '' where it can. ``unmixable``: why it gets no mix of types.
+    ``preferences``: whether its training rows are pairs of a chosen and a rejected answer.
     """
 
     name: str
@@ -91,6 +99,8 @@ class Candidate:
     shot_tokens: float
     pace: Pace
     untunable: str = ""
+    unmixable: str = ""
+    preferences: bool = False
 
     def row_s(self, *, shots: bool = False, tuned: bool = False) -> float:
         """Seconds of a test row among several at once."""
@@ -135,12 +145,28 @@ class Candidate:
     def epoch_s(self, rows: int) -> float:
         """Seconds of one epoch of ``rows`` training rows."""
         row = max(self.prompt_tokens - self.prefix_tokens, 1.0) + self.tuned_tokens
+        if self.preferences:
+            row *= 2  # the prompt with either answer
         return rows * row / max(self.tuning_tokens_per_s, 1e-9)
 
     @property
     def tuning_fixed_s(self) -> float:
         """Seconds of a tuning beside its epochs: reading the weights, measuring its speed, merging."""
         return START_TORCH_S + TUNE_FIXED_S * self.parameters + 5.0
+
+    @property
+    def can_be_mixed(self) -> bool:
+        """Whether a mix of types can be made of it after tuning, and its time be told."""
+        return not self.unmixable and self.pace.rounding > 0
+
+    @property
+    def mixing_s(self) -> float:
+        """Seconds of making a mix of types: reading rows, trying and probing types, writing the file."""
+        row = self.prompt_tokens + self.tuned_tokens
+        repeated = row / max(row - self.prefix_tokens, 1.0)  # every row is read with what all begin with
+        tokens = 2 * MIX_CALIBRATION + MIX_PROBES * MIX_POSITIONS * repeated
+        rounding = MIX_ROUNDINGS * self.parameters / self.pace.rounding
+        return START_TORCH_S + tokens / self.pace.prompt_tokens_per_s + rounding
 
 
 @dataclass(frozen=True)
@@ -162,6 +188,10 @@ class Work:
     privacy_rows: int
     latency_rows: int
     waits: int = 0
+    #: seconds of each tuning that a search for its recipe takes
+    search_s: float = 0.0
+    #: whether our own mix of types is made of a tuned model
+    mix: bool = True
 
 
 @dataclass(frozen=True)
@@ -184,6 +214,7 @@ class Part:
             "few-shot": f"few-shot, {self.amount:.0f} of {self.of:.0f} rows that choose",
             "tune": f"tuning, about {self.amount:.1f} epochs",
             "tuned": f"quantizing and measuring after tuning, {self.amount:.0f} of {self.of:.0f} sizes",
+            "mix": "quantizing to our own mix of types and measuring it",
             "time": f"speed and waiting time of {self.amount:.0f} variants",
             "judge": f"the chosen variant on {self.amount:.0f} of {self.of:.0f} test rows",
             "compare": f"other variants beside it on {self.amount:.0f} of {self.of:.0f} test rows",
@@ -262,14 +293,19 @@ class Plan:
 
 @dataclass(frozen=True)
 class _Form:
-    """How rich a trial is: models tuned, every type or the usual one, safety and privacy, epochs, and the
-    share for models as they are.
-    """
+    """How rich a trial is."""
 
+    #: models that are tuned
     tuned: int
+    #: of these, models that our own mix of types is made for
+    mixed: int
+    #: whether every type is made of a tuned model, or the usual one alone
     all_types: bool
+    #: whether safety, privacy and what is served are tested
     trust: bool
+    #: fewest epochs
     epochs: float
+    #: share of the time for models as they are
     as_is: float
 
 
@@ -311,23 +347,36 @@ def _tunable(candidates: Sequence[Candidate], work: Work) -> list[Candidate]:
 def _plan(budget_s: float, spent_s: float, candidates: Sequence[Candidate], work: Work) -> Plan:
     room = budget_s * (1 - RESERVE) - spent_s
     able = _tunable(candidates, work)
-    forms = [_Form(count, True, True, GOOD_EPOCHS, AS_IS) for count in range(len(able), 0, -1)]
-    if able:
-        forms += [
-            _Form(1, all_types, trust, epochs, AS_IS * 0.8)
-            for all_types, trust, epochs in (
-                (False, True, GOOD_EPOCHS),
-                (False, True, FAIR_EPOCHS),
-                (False, False, FEWEST_EPOCHS),
-            )
-        ]
-    forms += [_Form(0, False, True, 0.0, AS_IS_ALONE), _Form(0, False, False, 0.0, AS_IS_ALONE)]
+    forms = _forms(able)
     tried = (_filled(form, room, candidates, able, work) for form in forms)
     parts, reasons = next(
         (made for made in tried if made is not None),
         ((), [f"{c.name} (no time for even {_fewest(work)} rows)" for c in candidates]),
     )
     return Plan(budget_s, spent_s, tuple(parts), tuple(reasons))
+
+
+def _forms(able: Sequence[Candidate]) -> list[_Form]:
+    """The forms of a trial, from the richest to the poorest. ``able``: candidates that can be tuned."""
+    forms = [
+        _Form(count, mixed, True, True, GOOD_EPOCHS, AS_IS)
+        for count in range(len(able), 0, -1)
+        for mixed in sorted({count, 1, 0}, reverse=True)
+    ]
+    if able:
+        forms += [
+            _Form(1, 0, all_types, trust, epochs, AS_IS * 0.8)
+            for all_types, trust, epochs in (
+                (False, True, GOOD_EPOCHS),
+                (False, True, FAIR_EPOCHS),
+                (False, False, FEWEST_EPOCHS),
+            )
+        ]
+    return [
+        *forms,
+        _Form(0, 0, False, True, 0.0, AS_IS_ALONE),
+        _Form(0, 0, False, False, 0.0, AS_IS_ALONE),
+    ]
 
 
 def _fewest(work: Work) -> int:
@@ -343,35 +392,40 @@ def _filled(
     tuned = able[: form.tuned]
     types = work.types if form.all_types else work.types[:1]
     after = [_after(c, types, work) for c in tuned]
+    mixable = [c for c in tuned if work.mix and c.can_be_mixed]
+    mixes = {c.name: _mix(c, work) for c in mixable[: form.mixed]}
     measured = {part.model for part in as_is}
     timed = [c for c in candidates if c.name in measured]
     # where something is tuned, the models as they stand are timed with what time is left
-    timing = sum(len(types) * c.timing_s(work.latency_rows) for c in tuned) or _timing(timed, work)
+    sizes = {c.name: len(types) + (c.name in mixes) for c in tuned}
+    timing = sum(sizes[c.name] * c.timing_s(work.latency_rows) for c in tuned) or _timing(timed, work)
     trust, more = _trust(form, room, tuned or timed[:1], bool(tuned), work)
-    fixed = sum(p.seconds for p in (*as_is, *after, *trust)) + timing + sum(c.tuning_fixed_s for c in tuned)
+    planned = (*as_is, *after, *mixes.values(), *trust)
+    beside = sum(c.tuning_fixed_s + work.search_s for c in tuned)
+    fixed = sum(part.seconds for part in planned) + timing + beside
     judging = _judging(room, room - fixed, tuned, timed, work)
     if judging is None:
         return None
     training = room - fixed - sum(part.seconds for part in judging)
-    wanted = [form.epochs * c.epoch_s(work.train_rows) for c in tuned]
-    if training < sum(wanted) or not (as_is or tuned):
+    fewest = [form.epochs * c.epoch_s(work.train_rows) for c in tuned]
+    if training < sum(fewest) or not (as_is or tuned):
         return None
     parts = list(as_is)
-    for c, least, later in zip(tuned, wanted, after, strict=True):
+    for c, least, later in zip(tuned, fewest, after, strict=True):
         # what is over goes to tuning, the fastest learner having no more use of it than the others
-        seconds = least + (training - sum(wanted)) / len(tuned)
+        seconds = least + (training - sum(fewest)) / len(tuned)
         seconds = min(seconds, 2 * GOOD_EPOCHS * c.epoch_s(work.train_rows))
-        parts += [
-            Part("tune", c.name, seconds + c.tuning_fixed_s, seconds / c.epoch_s(work.train_rows)),
-            later,
-        ]
-    parts.append(Part("time", "", timing, len(types) * len(tuned) or len(timed)))
+        whole = seconds + c.tuning_fixed_s + work.search_s
+        parts += [Part("tune", c.name, whole, seconds / c.epoch_s(work.train_rows)), later]
+        parts += [mixes[c.name]] if c.name in mixes else []
+    parts.append(Part("time", "", timing, sum(sizes.values()) or len(timed)))
     fewer = [
         f"{part.of - part.amount:.0f} of {part.of:.0f} test rows"
         for part in judging
         if part.kind == "judge" and part.amount < part.of
     ]
-    return [*parts, *judging, *trust], [*reasons, *_not_tuned(form, able, types, work), *fewer, *more]
+    reasons += [*_not_tuned(form, able, types, work), *_not_mixed(mixable[form.mixed :])]
+    return [*parts, *judging, *trust], [*reasons, *fewer, *more]
 
 
 def _judging(
@@ -431,6 +485,11 @@ def _not_tuned(form: _Form, able: list[Candidate], types: tuple[str, ...], work:
     return said
 
 
+def _not_mixed(models: Sequence[Candidate]) -> list[str]:
+    """What this form leaves out of mixes of types, with the time that each would take."""
+    return [f"mixed types of the tuned {c.name} (about {duration(c.mixing_s)})" for c in models]
+
+
 def _as_is(
     room: float, share: float, candidates: Sequence[Candidate], work: Work
 ) -> tuple[list[Part], list[str]]:
@@ -483,6 +542,12 @@ def _after(c: Candidate, types: tuple[str, ...], work: Work) -> Part:
         len(types),
         len(work.types),
     )
+
+
+def _mix(c: Candidate, work: Work) -> Part:
+    """Quantizing a tuned model to our own mix of types and measuring it on the rows that choose."""
+    measuring = c.measuring_s(work.choice_rows, tuned=True) * 1.25 + 1.0
+    return Part("mix", c.name, c.mixing_s * 1.25 + measuring, 1, 1)
 
 
 def _trust(

@@ -96,11 +96,15 @@ class LookResult(StepResult):
     """how many these are"""
     sample_prompt: str = ""
     """the beginning of one prompt as the model reads it"""
+    longest_rejected: int = 0
+    """tokens of the longest rejected answer, where the rows hold pairs of answers"""
+    longest_training_row: int = 0
+    """tokens of the longest prompt with its own answer, of the training and validation rows"""
 
     @property
     def longest_row(self) -> int:
-        """Tokens of the longest prompt and the longest answer together."""
-        return int(self.prompt_tokens.max + self.answer_tokens.max)
+        """Tokens of the longest prompt and the longest answer together, rejected answers among them."""
+        return int(self.prompt_tokens.max + max(self.answer_tokens.max, self.longest_rejected))
 
     @property
     def long_row(self) -> float:
@@ -127,6 +131,8 @@ class PaceResult(StepResult):
     """tokens of one answer alone that are written in a second"""
     flops: float = 0.0
     """operations per second of matrix products as tuning makes them; 0 where nothing can be tuned"""
+    rounding: float = 0.0
+    """weights per second that are rounded to every type of a mix; 0 where nothing can be tuned"""
     load: JsonObject = field(default_factory=dict)
     """what else used the processor meanwhile (:mod:`freehold.core.cpu_load`)"""
     note: str = ""
@@ -141,6 +147,7 @@ class PaceResult(StepResult):
             self.answer_tokens_per_s,
             self.single_tokens_per_s,
             self.flops,
+            self.rounding,
         )
 
 
@@ -227,6 +234,18 @@ class ShrinkResult(StepResult):
 
     types: dict[str, Quantized]
     """quantization type -> its file"""
+
+
+@dataclass(frozen=True)
+class MixResult(StepResult):
+    """A tuned model's file of mixed types."""
+
+    quantized: Quantized
+    """the file"""
+    shares: dict[str, float]
+    """llama.cpp's type -> share of the weights that have it"""
+    calibration_rows: int
+    """training rows that it was calibrated on"""
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ from freehold.trial.candidates import TriedModel, choose_models
 from freehold.trial.choice import FEWEST_CHOICE_ROWS, TEST, VALIDATION, Choice
 from freehold.trial.clock import Clock
 from freehold.trial.looks import Look
-from freehold.trial.options import FREE, Options
+from freehold.trial.options import ADDED, FREE, Options
 from freehold.trial.planner import Plan, Work
 from freehold.trial.report_record import Report
 from freehold.trial.requirements import Requirement, Terms, check_names, parse_need, terms_of
@@ -227,18 +227,18 @@ class Trial:
         say little.
         """
         for name, tried in self.tried.items():
-            recipe, untunable = candidates.recipe_for(self, tried)
+            fit = candidates.tuning_fit(self, tried)
             arguments = PaceArguments(
                 self.subject(tried.model),
                 task=str(self.task_file),
-                tuned=self.options.tune and not untunable,
+                tuned=self.options.tune and not fit.untunable,
             )
             always = (lambda _: True) if again else None
             measured = self.steps.run(step_name("pace", name), arguments, again=always)
             if measured.note:
                 self.notes.append(f"{name}: {measured.note}; the plan rests on these speeds")
-            speed = candidates.speed_of(self, tried, measured.pace, untunable)
-            self.tried[name] = replace(tried, recipe=recipe, speed=speed)
+            speed = candidates.speed_of(self, tried, measured.pace, fit.untunable)
+            self.tried[name] = replace(tried, tuning=fit, speed=speed)
 
     def _work(self) -> Work:
         """What is to be done, for the plan."""
@@ -254,6 +254,8 @@ class Trial:
             privacy_rows=PRIVACY_ROWS,
             latency_rows=min(self.options.latency_rows, len(splits.test)),
             waits=judging.waits_for(needs, first),
+            search_s=self.options.search_s,
+            mix=self.options.mix,
         )
 
     def _earlier_plan(self) -> Plan | None:
@@ -443,6 +445,9 @@ class Trial:
 def _id(task: Task, models: list[Model], options: Options) -> str:
     """The digest of what decides a trial, so that the same command finds its own finished steps."""
     decisive = {key: value for key, value in asdict(options).items() if key not in FREE}
+    for key in ADDED:
+        if decisive[key] == getattr(Options(), key):
+            del decisive[key]
     return atomic_files.digest_of(
         {
             "task_version": tasks.VERSION,

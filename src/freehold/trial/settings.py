@@ -54,8 +54,8 @@ class TrialSettings(Settings):
     group: str = option("", rows.GROUP)
     metric: str = option(
         "",
-        "Metric: label, labels, number, value, json, code, exact, text or path.py:function; the default is "
-        "to detect it.",
+        "Metric: label, labels, number, value, json, code, exact, text, path.py:function or a metric of an "
+        "installed package (freehold plugins); the default is to detect it.",
     )
     labels: Path | None = option(
         None, "File with all labels, one per line; the default is the labels of the training rows."
@@ -74,6 +74,17 @@ class TrialSettings(Settings):
     tune: bool = option(True, "Tune the models, or only measure them.", flag="--tune/--no-tune")
     steps: int = option(0, "Exact number of training steps, whatever the budget.")
     learning_rate: float = option(1e-3, "Learning rate for tuning.")
+    search: str = option(
+        "",
+        "Time to search for a good learning rate and rank before each tuning, e.g. 5m; it is part of the "
+        "budget.",
+        parse=positive_seconds,
+    )
+    mix: bool = option(
+        True,
+        "Also quantize a tuned model to a mix of types that your training rows choose, if the budget allows it.",
+        flag="--mix/--no-mix",
+    )
     shots: int = option(8, "Largest number of worked examples in the few-shot variant.")
     allow_leaks: bool = option(
         False, "Continue even if test rows also appear in the training data.", flag="--allow-leaks"
@@ -134,9 +145,12 @@ class TrialSettings(Settings):
     rival_endpoint: str = option(
         "",
         "URL of an OpenAI-compatible server to compare with; test and validation rows are sent to it.",
+        in_file=False,
     )
     rival_model: str = option("", "Name of the model to use on that server.")
-    rival_key_env: str = option("", "Name of the environment variable that holds the key for that server.")
+    rival_key_env: str = option(
+        "", "Name of the environment variable that holds the key for that server.", in_file=False
+    )
 
     def options(self) -> Options:
         """The trial's options: seconds, bytes, dollars. Raises UsageError."""
@@ -174,4 +188,6 @@ class TrialSettings(Settings):
             ),
             rival_file=str(self.rival.absolute()) if self.rival else "",
             rival_endpoint=endpoint,
+            search_s=self.parsed("search"),
+            mix=self.mix,
         )

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from freehold.core import atomic_files, machine
-from freehold.core.errors import BadModel, DoesNotFit
+from freehold.core.errors import BadData, BadModel, DoesNotFit, StepFailed
+from freehold.core.progress import duration
+from freehold.inference.loading import predict_memory
 from freehold.models.answer_form import AnswerForm
 from freehold.models.intake import made_here
-from freehold.models.lineage import Lineage, QuantizedStep, TunedStep
-from freehold.trial import keeping, planner, served_check
-from freehold.trial.arguments import ShrinkArguments, TuneArguments
+from freehold.models.lineage import Lineage, QuantizedStep, ShrunkStep, TunedStep
+from freehold.quantization.allocation import PROBED_FILE
+from freehold.quantization.quantize import Quantized
+from freehold.training.tuned_files import MERGED_FILE, MERGED_FOLDER
+from freehold.trial import jobs, keeping, planner, served_check
+from freehold.trial.arguments import MixArguments, ShrinkArguments, TuneArguments
 from freehold.trial.candidates import TriedModel
+from freehold.trial.json_form import JsonObject
 from freehold.trial.options import Options
-from freehold.trial.results import TuningResult
-from freehold.trial.steps import step_name
+from freehold.trial.results import MixResult, TuningResult
+from freehold.trial.steps import OutOfTime, end_s, step_name
+from freehold.trial.tuning_jobs import MIXED_FILE
 from freehold.trial.variant import Variant
 
 if TYPE_CHECKING:
@@ -83,70 +90,161 @@ def _plan_file(trial: Trial, tried: TriedModel) -> Path:
 
 def _arguments(trial: Trial, tried: TriedModel) -> TuneArguments:
     """What the step is given that tunes this model."""
-    assert tried.recipe is not None
+    assert tried.tuning is not None
     return TuneArguments(
         trial.subject(tried.model),
         task=str(trial.task_file),
-        recipe=tried.recipe.as_dict(),
+        recipe=tried.tuning.recipe.as_dict(),
         longest_row=tried.look.longest_row,
         country=trial.options.country,
         tuning_s=json.loads(_plan_file(trial, tried).read_text())["seconds"],
+        search_s=trial.options.search_s,
+        memory_bytes=tried.tuning.memory_bytes,
         merging_s=planner.TUNE_FIXED_S / 2 * tried.model.info.parameters,
     )
 
 
+@dataclass(frozen=True)
+class _Tuned:
+    """A tuned model: how it was trained, the step's folder, and the digest of what decided it."""
+
+    trained: TuningResult
+    folder: Path
+    digest: str
+
+    @property
+    def merged(self) -> Path:
+        """The model in 16 bit."""
+        return self.folder / MERGED_FILE
+
+
 def shrink_and_measure(trial: Trial, tried: TriedModel) -> None:
-    """Quantize the tuned model to each type that the plan holds, and measure each."""
+    """Quantize the tuned model to each size that the plan holds, and measure each."""
     name, arguments = step_name("tune", tried.model.name), _arguments(trial, tried)
     trained = trial.steps.run(name, arguments)
-    tuned_folder = trial.steps.place(name, arguments)
+    tuned = _Tuned(trained, trial.steps.place(name, arguments), atomic_files.digest_of(arguments.inputs()))
+    if tried.model.info.format != "gguf":  # it could not be converted, and the report says so
+        with trial.clock.part("tuned", tried.model.name):
+            _measure_folder(trial, tried, tuned)
+        return
+    usual = _shrink(trial, tried, tuned)
+    if trial.clock.waits("mix", tried.model.name):
+        _mix(trial, tried, tuned, usual.size_bytes)
+    elif trial.options.mix and tried.paced.unmixable:
+        trial.notes.append(f"{tried.model.name} got no mix of types: {tried.paced.unmixable}")
+    trial.spare.append(tuned.merged)
+
+
+def _shrink(trial: Trial, tried: TriedModel, tuned: _Tuned) -> Quantized:
+    """Quantize to llama.cpp's types and measure each; the file of the usual type."""
     planned = trial.plan.part("tuned", tried.model.name) if trial.plan else None
     with trial.clock.part("tuned", tried.model.name):
-        if tried.model.info.format != "gguf":  # it could not be converted, and the report says so
-            _measure_folder(trial, tried, tuned_folder / "merged", trained)
-            return
         types = types_of(trial.options)
         types = types[: int(planned.amount)] if planned else types
-        shrinking = ShrinkArguments(
+        arguments = ShrinkArguments(
             trial.subject(tried.model),
             task=str(trial.task_file),
-            tuned=atomic_files.digest_of(arguments.inputs()),
+            tuned=tuned.digest,
             types=types,
-            source=str(tuned_folder / "merged-f16.gguf"),
+            source=str(tuned.merged),
         )
-        files = trial.steps.run(step_name("shrink", tried.model.name), shrinking).types
-        folder = trial.steps.place(step_name("shrink", tried.model.name), shrinking)
+        name = step_name("shrink", tried.model.name)
+        files = trial.steps.run(name, arguments).types
+        folder = trial.steps.place(name, arguments)
         for done, kind in enumerate(types):
             limit_s = max(trial.clock.part_left() / (len(types) - done), LEAST_MEASURING_S)
-            quantized, file = files[kind], folder / f"{kind}.gguf"
-            variant = replace(
-                _variant(tried, f"tuned, {kind}", file, quantized.size_bytes, trained),
-                digest=quantized.digest,
-                quantized=quantized,
-            )
-            measured = trial.measure(variant, limit_s)
-            if measured is not None:
-                _keep(trial, tried, measured, file, tuned_folder)
-        trial.spare += [tuned_folder / "merged-f16.gguf", *folder.glob("*.gguf")]
+            variant = _variant(tried, f"tuned, {kind}", folder / f"{kind}.gguf", files[kind], tuned)
+            if (measured := trial.measure(variant, limit_s)) is not None:
+                _keep(trial, tried, measured, tuned, QuantizedStep(type=kind, **_made(variant)))
+        trial.spare += folder.glob("*.gguf")
+        return files[types[0]]
 
 
-def _variant(tried: TriedModel, how: str, weights: Path, size_bytes: int, trained: TuningResult) -> Variant:
-    variant = tried.variant(how, "tuned", weights, size_bytes)
-    return replace(variant, trained=trained)
+def _mix(trial: Trial, tried: TriedModel, tuned: _Tuned, usual_bytes: int) -> None:
+    """Quantize to our own mix of types, in a file no larger than the usual type's, and measure it."""
+    what = f"mixed types of the tuned {tried.model.name}"
+    arguments = MixArguments(
+        trial.subject(tried.model),
+        task=str(trial.task_file),
+        tuned=tuned.digest,
+        size_bytes=_mixed_bytes(trial, tried, usual_bytes),
+        calibration_tokens=planner.MIX_CALIBRATION,
+        positions=planner.MIX_POSITIONS,
+        bands=planner.MIX_BANDS,
+        source=str(tuned.merged),
+    )
+    name = step_name("mix", tried.model.name)
+    folder = trial.steps.place(name, arguments)
+    trial.spare += [folder / MIXED_FILE, folder / PROBED_FILE]
+    with trial.clock.part("mix", tried.model.name) as seconds:
+        if not seconds and not trial.steps.done(name, arguments):
+            trial.skip(what, "earlier parts of the trial used up its time")
+            return
+        try:
+            made = trial.steps.run(name, arguments, end_s=end_s(seconds))
+        except OutOfTime:
+            trial.skip(what, f"they were not made within {duration(seconds)}")
+            return
+        except (BadData, DoesNotFit, StepFailed) as error:
+            trial.skip(what, error.message)
+            return
+        variant = _variant(tried, "tuned, mixed types", folder / MIXED_FILE, made.quantized, tuned)
+        step = ShrunkStep(
+            source=tried.model.name,
+            revision=tried.model.revision,
+            wish={"size_bytes": arguments.size_bytes, "calibration_rows": made.calibration_rows},
+            types=made.shares,
+            **_made(variant),
+        )
+        trial.notes.append(_mix_note(variant, made))
+        limit_s = max(trial.clock.part_left(), LEAST_MEASURING_S)
+        if (measured := trial.measure(variant, limit_s)) is not None:
+            _keep(trial, tried, measured, tuned, step)
 
 
-def _measure_folder(trial: Trial, tried: TriedModel, merged: Path, trained: TuningResult) -> None:
+def _mixed_bytes(trial: Trial, tried: TriedModel, usual_bytes: int) -> int:
+    """Bytes that our mix may have: those of the usual type, and fewer where a need on memory leaves less."""
+    limits = [need.limit for need in trial.effective_needs()[0] if need.name == "memory"]
+    _, context = trial.room(tried.model.info, tried.look)
+    beside = predict_memory(replace(tried.model.info, size_bytes=0), context, jobs.AT_ONCE).total
+    return max(0, min([usual_bytes, *(int(float(limit)) - beside for limit in limits)]))
+
+
+def _mix_note(variant: Variant, made: MixResult) -> str:
+    """What our mix holds, for the report."""
+    shares = ", ".join(f"{share:.0%} {kind}" for kind, share in made.shares.items() if share >= 0.005)
+    return (
+        f"{variant.title}: chosen by what errors in each matrix cost on {made.calibration_rows} training "
+        f"rows, {made.quantized.size_bytes / 1e6:.1f} MB; of the weights {shares}"
+    )
+
+
+def _made(variant: Variant) -> JsonObject:
+    """What a step of the lineage says of the file and the machine that made it."""
+    return {"digest": variant.digest, "made_with": machine.made_with()}
+
+
+def _variant(tried: TriedModel, how: str, weights: Path, quantized: Quantized, tuned: _Tuned) -> Variant:
+    variant = tried.variant(how, "tuned", weights, quantized.size_bytes)
+    return replace(variant, trained=tuned.trained, digest=quantized.digest, quantized=quantized)
+
+
+def _measure_folder(trial: Trial, tried: TriedModel, tuned: _Tuned) -> None:
     """Measure a tuned model that stays safetensors."""
+    merged = tuned.folder / MERGED_FOLDER
     files = [file for file in sorted(merged.iterdir()) if file.is_file()]
     size = sum(file.stat().st_size for file in files)
     digest = atomic_files.digest_of({file.name: atomic_files.sha256_file(file) for file in files})
-    variant = replace(_variant(tried, "tuned", merged, size, trained), digest=digest)
-    trial.measure(variant, trial.clock.part_left())
+    variant = tried.variant("tuned", "tuned", merged, size)
+    trial.measure(replace(variant, trained=tuned.trained, digest=digest), trial.clock.part_left())
 
 
-def _keep(trial: Trial, tried: TriedModel, variant: Variant, file: Path, tuned_folder: Path) -> None:
-    """Put a tuned variant into the store, with its adapter and its lineage."""
+def _keep(
+    trial: Trial, tried: TriedModel, variant: Variant, tuned: _Tuned, step: QuantizedStep | ShrunkStep
+) -> None:
+    """Put a tuned variant into the store, with its adapter and its lineage. ``step``: its quantization."""
     assert variant.quantized is not None
+    file = Path(variant.weights)
     name = f"{trial.task.name}/{tried.model.name.replace('/', '-')}-{variant.quantized.type.lower()}"
     form = _form(trial, variant)
     stored = keeping.stored(trial.store, name, variant.digest, form)
@@ -157,42 +255,39 @@ def _keep(trial: Trial, tried: TriedModel, variant: Variant, file: Path, tuned_f
         )
         return
     if not stored:
-        adapter = tuned_folder / "adapter"
+        adapter = tuned.folder / "adapter"
         files = {
             f"{name.replace('/', '-')}.gguf": file,
             "adapter_config.json": adapter / "adapter_config.json",
             "adapter_model.safetensors": adapter / "adapter_model.safetensors",
-            "adapter.lora": tuned_folder / "adapter.gguf",
+            "adapter.lora": tuned.folder / "adapter.gguf",
             "task.json": trial.task_file,
         }
         stored = trial.store.add(
             name,
-            made_here(files | keeping.write_form(tuned_folder, form)),
+            made_here(files | keeping.write_form(tuned.folder, form)),
             {"source": f"trial:{trial.id}"},
             licence=tried.model.info.licence,
             licence_from=f"inherited from {tried.model.name}",
-            lineage=_lineage(trial, tried, variant),
+            lineage=_lineage(trial, tried, tuned.trained, step),
         )
     trial.update(variant, stored_as=name, weights=str(trial.store.weights(stored)))
 
 
-def _lineage(trial: Trial, tried: TriedModel, variant: Variant) -> Lineage:
+def _lineage(
+    trial: Trial, tried: TriedModel, trained: TuningResult, step: QuantizedStep | ShrunkStep
+) -> Lineage:
     """What a tuned variant came from: its base, its tuning, its quantization."""
-    model, trained, quantized = tried.model, variant.trained, variant.quantized
-    assert trained is not None
-    assert quantized is not None
-    return model.made_into(
-        TunedStep(
-            trial=trial.id,
-            data=trial.task.files,
-            recipe=trained.recipe,
-            best_step=trained.best_step,
-            longest_row=tried.look.longest_row,
-            plain=trial.options.plain_template,
-            **trained.made,
-        ),
-        QuantizedStep(type=quantized.type, digest=variant.digest, made_with=machine.made_with()),
+    tuned = TunedStep(
+        trial=trial.id,
+        data=trial.task.files,
+        recipe=trained.recipe,
+        best_step=trained.best_step,
+        longest_row=tried.look.longest_row,
+        plain=trial.options.plain_template,
+        **trained.made,
     )
+    return tried.model.made_into(tuned, step)
 
 
 def _form(trial: Trial, variant: Variant) -> AnswerForm:

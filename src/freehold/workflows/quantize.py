@@ -28,21 +28,16 @@ from freehold.models.intake import made_here
 from freehold.models.lineage import ShrunkStep
 from freehold.models.store import Model, Store
 from freehold.quantization import allocation
+from freehold.quantization.mix import Mixer
 from freehold.quantization.quantize import quantize
-from freehold.quantization.sensitivity import (
-    Loss,
-    Reference,
-    activation_statistics,
-    choose_rows,
-    positions_in_memory,
-)
+from freehold.quantization.sensitivity import Loss, Reference, choose_rows, positions_in_memory
 from freehold.runtime.gguf_form import as_gguf
 from freehold.trial.jobs import token_speeds
 
 #: llama.cpp's own quantization mixes, which are measured beside ours.
 UNIFORM = ("Q8_0", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K")
-#: Rows whose answers are graded, and tokens that importance is gathered from.
-MOST_GRADED, IMPORTANCE_TOKENS = 256, 16384
+#: Rows whose answers are graded.
+MOST_GRADED = 256
 
 
 @dataclass(frozen=True)
@@ -98,7 +93,7 @@ class Sweep:
         probing_s: float = 600.0,
         trust_code: bool = False,
     ):
-        self.store, self.model, self.work, self.sink, self.probing_s = store, model, work, sink, probing_s
+        self.store, self.model, self.work, self.sink = store, model, work, sink
         self.source = self._wide()
         vocabulary = open_vocabulary(self.source)
         encoder = prompting(model.info, vocabulary)
@@ -111,19 +106,19 @@ class Sweep:
             )
         self.held_out = ordered[half:]
         fitted = [tokens_of(encoder, example) for example in ordered[:half]]
-        positions = positions_in_memory(model.info.vocabulary)
-        self.inputs = activation_statistics(self.source, choose_rows(fitted, tokens=IMPORTANCE_TOKENS), sink)
-        self.fitted = Reference(self.source, choose_rows(fitted, positions=positions), sink)
+        vocabulary_size = model.info.vocabulary
+        self.mixer = Mixer(self.source, fitted, vocabulary_size, work, sink, probing_s=probing_s)
         self.judged = Reference(
             self.source,
-            choose_rows([tokens_of(encoder, e) for e in self.held_out], positions=positions),
+            choose_rows(
+                [tokens_of(encoder, e) for e in self.held_out], positions=positions_in_memory(vocabulary_size)
+            ),
             sink,
         )
         self.metric = metrics.choose(None, examples, trust_code=trust_code)
         labels = tuple(sorted({wanted_label(e) for e in examples})) if self.metric.kind == "label" else ()
         longest = max(len(encoder.row(e.messages)[1]) for e in examples)
         self.ask = Ask((), labels, longest + 8)
-        self.sensitivity: allocation.Sensitivity | None = None
 
     def _wide(self) -> Path:
         """The weights in 16 bit."""
@@ -146,7 +141,7 @@ class Sweep:
                     self.source,
                     target,
                     kind,
-                    importance=self.inputs.mean_square,
+                    importance=self.mixer.inputs.mean_square,
                     begun=lambda number: progress.at(number - 1),
                 )
                 progress.at(count)
@@ -157,19 +152,8 @@ class Sweep:
 
         Raises DoesNotFit.
         """
-        if self.sensitivity is None:
-            self.sensitivity = allocation.measure(
-                self.source, self.inputs, self.fitted, self.work, seconds=self.probing_s, sink=self.sink
-            )
-        # the table of tensors is padded; a page covers that
-        kinds = allocation.solve(
-            self.sensitivity,
-            size_bytes - allocation.overhead(self.source) - 32 * len(self.sensitivity.matrices),
-        )
         target = self.work / f"{name}.gguf"
-        with task(self.sink, f"writing {name}", len(self.sensitivity.matrices), "matrices") as progress:
-            allocation.write(self.source, target, kinds, self.inputs, lambda: progress.more(1))
-        return target, allocation.kinds_used(kinds, self.sensitivity.matrices)
+        return target, self.mixer.within(size_bytes, target)
 
     def size_for(self, options: QuantizeOptions) -> int:
         """Bytes that the file may have. Raises DoesNotFit, UsageError."""
@@ -193,7 +177,7 @@ class Sweep:
             except DoesNotFit:
                 low = size
                 continue
-            if self.fitted.loss_of(file).same_top >= share:
+            if self.mixer.reference.loss_of(file).same_top >= share:
                 target = self.work / "ours.gguf"
                 file.replace(target)
                 best, high = (target, kinds), size

@@ -45,7 +45,11 @@ class TuneSettings(Settings):
     learning_rate: float = option(
         0.0, "Learning rate; the default is 1e-3, or 1e-4 for rows with a rejected answer."
     )
-    rank: int = option(16, "Rank of the LoRA adapters.")
+    rank: int = option(
+        0,
+        "Rank of the LoRA adapters; the default is 16, or 8 where --time allows less than half an epoch, or "
+        "what --search finds.",
+    )
     base_bits: int = option(
         16, "Bits per frozen weight during training: 16, 8 or 4 (QLoRA).", choices=(16, 8, 4)
     )
@@ -91,9 +95,10 @@ class TuneSettings(Settings):
         from freehold.training.recipe import PREFERENCE_RATE, Recipe
 
         preferences = any("rejected" in example.reference for example in train)
+        rank = self.rank or Recipe().rank
         return Recipe(
-            rank=self.rank,
-            alpha=2.0 * self.rank,
+            rank=rank,
+            alpha=2.0 * rank,
             learning_rate=self.learning_rate or (PREFERENCE_RATE if preferences else Recipe().learning_rate),
             epochs=self.epochs,
             steps=self.steps,
@@ -146,6 +151,7 @@ def tune_on_rows(
         chosen.recipe(train),
         memory_bytes=chosen.parsed("memory"),
         time_s=chosen.parsed("time"),
+        choose_rank=not chosen.rank,
         search_s=chosen.parsed("search"),
         device=chosen.device,
     )
