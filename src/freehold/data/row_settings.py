@@ -38,7 +38,7 @@ class RowSettings(Protocol):
 
 
 def row_options(settings: RowSettings, ask: Ask | None = None, *, group: str = "") -> RowOptions:
-    """How rows are read. ``ask``: called where a guess is in doubt. ``group``: the column that rows belong to.
+    """How rows are read. ``ask``: called where a guess is in doubt. ``group``: column that joins rows.
 
     Raises UsageError.
     """

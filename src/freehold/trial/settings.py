@@ -82,7 +82,7 @@ class TrialSettings(Settings):
     )
     mix: bool = option(
         True,
-        "Also quantize a tuned model to a mix of types that your training rows choose, if the budget allows it.",
+        "Also quantize a tuned model to a mix of types that your training rows choose, if the budget allows.",
         flag="--mix/--no-mix",
     )
     shots: int = option(8, "Largest number of worked examples in the few-shot variant.")

@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI
 
@@ -85,7 +86,7 @@ def run(
     options = replace(options, engine=replace(options.engine, threads=cluster.cores))
     host, port = cluster.host, cluster.port or _free_port(cluster.host)
     address = os.environ.get("RAY_ADDRESS")
-    local: dict[str, object] = {
+    local: dict[str, Any] = {
         "num_cpus": max(cluster.replicas * cluster.cores, 1),
         "include_dashboard": False,
         "_node_ip_address": "127.0.0.1",
@@ -100,7 +101,7 @@ def run(
         serve.start(http_options={"host": host, "port": port})
         build = builder(store.folder, names, adapters, options)
         application = serve.ingress(build)()  # type: ignore[arg-type]
-        deployment = serve.deployment(application).options(
+        deployment = serve.deployment(application).options(  # type: ignore[attr-defined]  # it wraps the class
             name=NAME,
             num_replicas=cluster.replicas,
             ray_actor_options={"num_cpus": cluster.cores},
