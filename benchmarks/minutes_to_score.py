@@ -84,9 +84,8 @@ def ours(data: Path, steps: int, work: Path) -> dict[str, Any]:
         store.find("smollm2"),
         train,
         valid,
-        TuneOptions(recipe),
+        TuneOptions(recipe, resume=False),
         "minutes/smollm2",
-        resume=False,
     ).model
     trained = clock.seconds
     weights = work / "tuned-q8_0.gguf"

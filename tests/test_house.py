@@ -11,8 +11,8 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "freehold"
 MOST_LINES, MOST_PARAMETERS, MOST_FILE_LINES = 60, 10, 700
 MOST_DICT_LINES = 80
-#: Functions that still take more, to be narrowed: name, parameters.
-STILL_WIDE = {"workflows/tune.py:tune": 11}
+#: The Python form of a verb, whose parameters are its options, as on the command line.
+WIDE = {"api.py:certify"}
 #: Files that may use a dict with values of any type, written out or as JsonObject: each reads or writes JSON,
 #: a library's own dicts, or rows of others. A record of Freehold's own is a dataclass.
 DICT_FILES = [
@@ -126,11 +126,7 @@ def test_no_function_takes_more_than_ten_parameters() -> None:
         name: len(node.args.posonlyargs) + len(node.args.args) + len(node.args.kwonlyargs)
         for name, node in functions()
     }
-    assert not {
-        name: count
-        for name, count in counts.items()
-        if count > MOST_PARAMETERS and count != STILL_WIDE.get(name)
-    }
+    assert not {name: count for name, count in counts.items() if count > MOST_PARAMETERS and name not in WIDE}
 
 
 def test_no_file_is_over_700_lines() -> None:

@@ -103,7 +103,7 @@ def test_a_killed_run_continues_from_its_checkpoint(store: Store, base: Model) -
     assert "continuing the run that was stopped" in said
     assert again.model.digest == whole
     with pytest.raises(Killed):
-        tuned(store, base, sink=kill_at(1), resume=False)
+        tuned(store, base, replace(OPTIONS, resume=False), sink=kill_at(1))
     (folder,) = working_folders(store)
     assert not (folder / "checkpoint.safetensors").exists() or (
         atomic_files.sha256_file(folder / "checkpoint.safetensors") != checkpoint

@@ -91,7 +91,6 @@ def tune(
     name: str,
     *,
     origin: RowsOrigin | None = None,
-    resume: bool = True,
     sink: Sink = silent,
     say: Callable[[str], None] = lambda _: None,
     override: str = "",
@@ -99,8 +98,7 @@ def tune(
     """Train an adapter, merge it and store both as ``name``. The same call after a kill continues its run.
 
     Takes GGUF, safetensors and adapters. Personal data in the rows is masked where ``origin.masked`` says so,
-    then its canaries are mixed in. ``say`` hears what was decided, and why. ``resume``: False starts again
-    from the first step. ``override``: the reason for going against the policy. Raises PolicyDenied where the
+    then its canaries are mixed in. ``say`` hears what was decided, and why. ``override``: the reason for going against the policy. Raises PolicyDenied where the
     policy says no, and BadData, DoesNotFit, Unsupported before anything is trained.
     """
     origin = origin or RowsOrigin()
@@ -124,7 +122,7 @@ def tune(
         tell(note)
     folder = _work_folder(base, train, valid, options)
     with atomic_files.locked(folder / "lock", f"this tuning ({folder.name})"):
-        if not resume:
+        if not options.resume:
             for file in [*folder.glob("*.safetensors"), *folder.glob("*.json")]:
                 file.unlink()
         result = training.run(rows, weights, options, folder, sink, tell)

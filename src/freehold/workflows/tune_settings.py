@@ -154,6 +154,7 @@ def tune_on_rows(
         choose_rank=not chosen.rank,
         search_s=chosen.parsed("search"),
         device=chosen.device,
+        resume=chosen.resume,
     )
     canaries = {"count": chosen.canaries, "seed": chosen.seed} if chosen.canaries else {}
     files = {part: read[part].digest for part in ("train", "valid") if part in read}
@@ -165,7 +166,6 @@ def tune_on_rows(
         options,
         chosen.name or f"{base.name}-tuned",
         origin=RowsOrigin(files, canaries, chosen.mask),
-        resume=chosen.resume,
         sink=sink,
         say=say,
         override=chosen.override,
