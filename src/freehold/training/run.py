@@ -55,7 +55,7 @@ class TuneOptions:
     device: str = ""
     #: use the recipe exactly as it is, because a run is repeated
     exact: bool = False
-    #: whether ``freehold tune`` goes on where the same run was stopped; False starts again from the first step
+    #: whether ``freehold tune`` goes on where the same run was stopped; False starts again
     resume: bool = True
     #: stop after this step, where a repeated run was stopped by its deadline; 0: the deadline decides
     last_step: int = 0

@@ -98,8 +98,9 @@ def tune(
     """Train an adapter, merge it and store both as ``name``. The same call after a kill continues its run.
 
     Takes GGUF, safetensors and adapters. Personal data in the rows is masked where ``origin.masked`` says so,
-    then its canaries are mixed in. ``say`` hears what was decided, and why. ``override``: the reason for going against the policy. Raises PolicyDenied where the
-    policy says no, and BadData, DoesNotFit, Unsupported before anything is trained.
+    then its canaries are mixed in. ``say`` hears what was decided, and why. ``override``: the reason for
+    going against the policy. Raises PolicyDenied where the policy says no, and BadData, DoesNotFit,
+    Unsupported before anything is trained.
     """
     origin = origin or RowsOrigin()
     permit_models(store, "tune", [model], override, say)
