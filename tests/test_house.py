@@ -166,4 +166,4 @@ def test_every_file_that_the_documentation_names_exists() -> None:
 
 
 #: Names of users' own files in the documentation.
-EXAMPLES = {"task.yaml", "policy.yaml", "path.py", "cli/X.py", "workflows/X.py"}
+EXAMPLES = {"llguidance.py", "task.yaml", "policy.yaml", "path.py", "cli/X.py", "workflows/X.py"}

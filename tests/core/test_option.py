@@ -30,8 +30,8 @@ VERBS = pytest.mark.parametrize(
     ],
     ids=["trial", "tune", "shrink"],
 )
-#: What is agreed to each time, so that a file from somebody else cannot agree.
-PERMISSIONS = ("yes", "override", "trust_code")
+#: What is agreed to each time, so that a file from somebody else can neither agree nor send rows away.
+PERMISSIONS = ("yes", "override", "trust_code", "rival_endpoint", "rival_key_env")
 #: What only the command line has, and what only Python has.
 TYPED, PASSED = {"train", "model", "data", "json", "help"}, {"model", "data", "store", "progress", "say"}
 
