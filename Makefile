@@ -18,6 +18,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@command -v c++ >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null || \
 	  { echo "the text engine needs a C++ compiler and this machine has none: apt install g++ (Debian, Ubuntu), dnf install gcc-c++ (Fedora), xcode-select --install (macOS)"; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check -c constraints.txt --no-deps --no-binary :all: --dest $(VENV)/source llama-cpp-python
+	$(BIN)/python -m freehold.quantization.pack_converter $(VENV)/source/llama_cpp_python-*.tar.gz
 	@touch $@
 
 trial: setup

@@ -7,6 +7,7 @@ Sources: PEFT's adapter_config.json and tensor names; llama.cpp's adapter GGUF (
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,6 @@ from freehold.core import atomic_files
 from freehold.core.errors import Unsupported
 from freehold.models.formats import gguf
 from freehold.models.formats.decoders import (
-    MODULES,
     DecoderConfig,
     config_of,
     hugging_face_name,
@@ -32,7 +32,6 @@ from freehold.training.loop import Factors
 from freehold.training.lora import Factor
 from freehold.training.recipe import Recipe
 
-_STEMS = {module: stem for stem, module in MODULES.items()}
 _F16 = 1
 
 
@@ -42,11 +41,10 @@ def save_peft(folder: Path, factors: Factors, recipe: Recipe, base_model: str) -
 
     tensors: dict[str, torch.Tensor] = {}
     for name, factor in factors.items():
-        tensors[f"base_model.model.model.{name}.lora_A.weight"] = factor.a.contiguous()
-        tensors[f"base_model.model.model.{name}.lora_B.weight"] = factor.b.contiguous()
+        tensors[f"{_peft_module(name)}.lora_A.weight"] = factor.a.contiguous()
+        tensors[f"{_peft_module(name)}.lora_B.weight"] = factor.b.contiguous()
         if factor.magnitude is not None:
-            tensors[f"base_model.model.model.{name}.lora_magnitude_vector"] = factor.magnitude.contiguous()
-    layers = sorted({int(name.split(".")[1]) for name in factors})
+            tensors[f"{_peft_module(name)}.lora_magnitude_vector"] = factor.magnitude.contiguous()
     config = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
@@ -62,10 +60,16 @@ def save_peft(folder: Path, factors: Factors, recipe: Recipe, base_model: str) -
         "use_dora": recipe.dora,
     }
     if recipe.frozen_layers:
-        config["layers_to_transform"] = layers
+        numbers = (re.search(r"\.(\d+)\.", name) for name in factors)
+        config["layers_to_transform"] = sorted({int(number[1]) for number in numbers if number})
     with atomic_files.replacing(folder / "adapter_model.safetensors") as temporary:
         save_file(tensors, temporary, metadata={"format": "pt"})
     atomic_files.write_atomically(folder / "adapter_config.json", json.dumps(config, indent=2) + "\n")
+
+
+def _peft_module(name: str) -> str:
+    """A module's name in PEFT's file. One that begins with a dot is whole, others are below ``model.``."""
+    return f"base_model.model{name}" if name.startswith(".") else f"base_model.model.model.{name}"
 
 
 def load_peft(folder: Path) -> tuple[Factors, float]:
@@ -96,7 +100,7 @@ def load_peft(folder: Path) -> tuple[Factors, float]:
             "merge it with PEFT, and pull the merged model",
         )
     factors = {
-        name.removeprefix(stem).removeprefix("model."): Factor(
+        _own_name(name.removeprefix(stem)): Factor(
             tensors[f"{name}.lora_A.weight"].float(),
             tensors[f"{name}.lora_B.weight"].float(),
             _float(tensors.get(f"{name}.lora_magnitude_vector")),
@@ -104,6 +108,10 @@ def load_peft(folder: Path) -> tuple[Factors, float]:
         for name in pairs
     }
     return factors, config["lora_alpha"] / (config["r"] ** 0.5 if config.get("use_rslora") else config["r"])
+
+
+def _own_name(module: str) -> str:
+    return module.removeprefix("model.") if module.startswith(("model.", "layers.")) else f".{module}"
 
 
 def _float(values: torch.Tensor | None) -> torch.Tensor | None:
@@ -144,9 +152,10 @@ def _all_used(factors: Factors, used: set[str], base: Path) -> None:
         )
 
 
-def _gguf_name(module: str) -> str:
+def _gguf_name(config: DecoderConfig, module: str) -> str:
     _, layer, path = module.split(".", 2)
-    return f"blk.{layer}.{_STEMS[path]}.weight"
+    stems = {path: stem for stem, path in config.modules.items()}
+    return f"blk.{layer}.{stems[path]}.weight"
 
 
 def save_gguf_adapter(target: Path, factors: Factors, recipe: Recipe, base: Path) -> None:
@@ -160,7 +169,7 @@ def save_gguf_adapter(target: Path, factors: Factors, recipe: Recipe, base: Path
     config = config_of(base)
     named: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     for module, factor in sorted(factors.items()):
-        name = _gguf_name(module)
+        name = _gguf_name(config, module)
         stored = _as_stored(config, name, factor)
         named[name] = (stored.a.numpy(), stored.b.numpy())
     with atomic_files.replacing(target) as temporary:
@@ -216,7 +225,7 @@ def merge_safetensors(target: Path, base: Path, factors: Factors, scale: float) 
     from freehold.models.formats.safetensors import read_header
 
     stored = {name for file in base.glob("*.safetensors") for name in read_header(file)}
-    _all_used(factors, {name.removeprefix("model.").removesuffix(".weight") for name in stored}, base)
+    _all_used(factors, {_own_name(name.removesuffix(".weight")) for name in stored}, base)
     target.mkdir(parents=True, exist_ok=True)
     for file in base.iterdir():
         if file.suffix != ".safetensors":
@@ -224,7 +233,7 @@ def merge_safetensors(target: Path, base: Path, factors: Factors, scale: float) 
             continue
         tensors = load_file(file)
         for name in list(tensors):
-            factor = factors.get(name.removeprefix("model.").removesuffix(".weight"))
+            factor = factors.get(_own_name(name.removesuffix(".weight")))
             if factor is not None:
                 tensors[name] = factor.merged(tensors[name], scale).to(tensors[name].dtype)
         with atomic_files.replacing(target / file.name) as temporary:

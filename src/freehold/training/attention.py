@@ -101,6 +101,37 @@ class PrefixAttention(torch.autograd.Function):
         return d_q, own_rows(d_k), own_rows(d_v), d_prefix_k, d_prefix_v, None, None
 
 
+class CappedAttention:
+    """The same with scores ``cap * tanh(s / cap)`` (Gemma 2), by plain autograd."""
+
+    def __init__(self, cap: float):
+        self.cap = cap
+
+    def __call__(
+        self,
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        prefix_k: torch.Tensor,
+        prefix_v: torch.Tensor,
+        scale: float,
+        window: int,
+    ) -> torch.Tensor:
+        """See :class:`PrefixAttention`."""
+        rows, length, heads, dim = q.shape
+        kv, prefix = k.shape[2], prefix_k.shape[0]
+        keys, values = (
+            torch.cat([shared[None].expand(rows, -1, -1, -1), own], dim=1)
+            for shared, own in ((prefix_k, k), (prefix_v, v))
+        )
+        queries = (q * scale).view(rows, length, kv, heads // kv, dim)
+        scores = torch.einsum("rlhgd,rmhd->rhglm", queries, keys)
+        scores = self.cap * torch.tanh(scores.to(torch.promote_types(q.dtype, torch.float32)) / self.cap)
+        scores = scores.masked_fill(_hidden(length, prefix, window, q.device), float("-inf"))
+        probabilities = torch.softmax(scores, dim=-1).to(q.dtype)
+        return torch.einsum("rhglm,rmhd->rlhgd", probabilities, values).reshape(rows, length, heads, dim)
+
+
 def _to_rows(t: torch.Tensor, rows: int, length: int, heads: int, dim: int, kv: int) -> torch.Tensor:
     return t.view(kv, rows, heads // kv, length, dim).permute(1, 3, 0, 2, 4).reshape(rows, length, heads, dim)
 

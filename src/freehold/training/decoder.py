@@ -19,8 +19,9 @@ import torch.nn.functional as F
 from torch.utils.checkpoint import checkpoint
 
 from freehold.core.errors import Unsupported
+from freehold.models.formats.decoders import DecoderConfig
 from freehold.training.activations import Entry, Gated, Normed, Plain, RmsNorm, norm_weight
-from freehold.training.attention import PrefixAttention
+from freehold.training.attention import CappedAttention, PrefixAttention
 from freehold.training.frozen_weights import Scratch
 from freehold.training.lora import LoraGroup
 from freehold.training.packed_batches import FlatAttention, Sequences, sequences
@@ -178,6 +179,12 @@ class AnswerLosses(torch.autograd.Function):
         return grad * grads[0][:, None].to(grad.dtype), None, None, None
 
 
+def _joined(biases: list[torch.Tensor | None]) -> torch.Tensor | None:
+    """Biases of query, key and value one after the other; None where there are none."""
+    there = [bias for bias in biases if bias is not None]
+    return torch.cat(there) if there else None
+
+
 class Layer(torch.nn.Module):
     """One decoder block with adapters on its seven matrices.
 
@@ -199,18 +206,25 @@ class Layer(torch.nn.Module):
             weight = tensors.take_if_there(f"{at}{name}.weight")
             return None if weight is None else norm_weight(weight)
 
-        biases = [tensors.take_if_there(f"{at}self_attn.{name}_proj.bias") for name in "qkv"]
-        self.bias = None if biases[0] is None else torch.cat([b for b in biases if b is not None])
-        self.qkv = group("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
-        self.out = group("self_attn.o_proj")
-        self.gate_up = group("mlp.gate_proj", "mlp.up_proj")
-        self.down = group("mlp.down_proj")
+        c = self.config
+        self.bias = _joined([tensors.take_if_there(f"{at}self_attn.{name}_proj.bias") for name in "qkv"])
+        if c.family.fused:
+            self.qkv, self.gate_up = group("self_attn.qkv_proj"), group("mlp.gate_up_proj")
+        else:
+            self.qkv = group("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
+            self.gate_up = group("mlp.gate_proj", "mlp.up_proj")
+        self.out, self.down = group("self_attn.o_proj"), group("mlp.down_proj")
         self.before_attention = norm("input_layernorm")
         self.q_norm, self.k_norm = norm("self_attn.q_norm"), norm("self_attn.k_norm")
         after = norm("post_attention_layernorm")
-        self.after_attention = after if self.config.sandwich_norms else None
-        self.before_mlp = norm("pre_feedforward_layernorm") if self.config.sandwich_norms else after
+        self.after_attention = after if c.sandwich_norms else None
+        self.before_mlp = norm("pre_feedforward_layernorm") if c.sandwich_norms else after
         self.after_mlp = norm("post_feedforward_layernorm")
+        # chosen once, so that a step has nothing to ask
+        self.turn = _turn(c, index)
+        whole = self.q_norm is not None and len(self.q_norm) != c.head_dim
+        self.head_norm = self._whole_norm if whole else self._norm
+        self.attend_rows = CappedAttention(c.attention_cap) if c.attention_cap else PrefixAttention.apply
 
     def _entry(self, weight: torch.Tensor | None) -> Entry:
         return Plain() if weight is None else Normed(weight, self.config.norm_epsilon)
@@ -231,10 +245,11 @@ class Layer(torch.nn.Module):
         attended = self.out(
             self._attention(self.qkv(h, self._entry(self.before_attention)), batch, rope, masks), Plain()
         )
-        h = h + self._norm(attended, self.after_attention)
+        scale = self.config.residual_scale
+        h = h.add(self._norm(attended, self.after_attention), alpha=scale)
         both = self.gate_up(h, self._entry(self.before_mlp))
         fed = self.down(both, Gated(self.config.gelu))
-        return h + self._norm(fed, self.after_mlp)
+        return h.add(self._norm(fed, self.after_mlp), alpha=scale)
 
     def _attention(
         self,
@@ -248,8 +263,8 @@ class Layer(torch.nn.Module):
             qkv = qkv + self.bias
         heads = qkv.view(qkv.shape[0], c.heads + 2 * c.kv_heads, c.head_dim)
         q, k, v = heads.split([c.heads, c.kv_heads, c.kv_heads], dim=1)
-        q, k = self._norm(q, self.q_norm), self._norm(k, self.k_norm)
-        q, k = _apply_rope(q, rope), _apply_rope(k, rope)
+        q, k = self.head_norm(q, self.q_norm), self.head_norm(k, self.k_norm)
+        q, k = self.turn(q, rope), self.turn(k, rope)
         window = c.sliding_window if self.local else 0
         if batch.at is not None:
             attended = FlatAttention.apply(q, k, v, batch.at, c.query_scale, window)
@@ -259,13 +274,13 @@ class Layer(torch.nn.Module):
         if p:
             # copies: a view kept for the backward pass would keep the queries and keys of all rows
             own = [t[None, :p].clone() for t in (q, k, v)]
-            pieces.append(self._attend(own[0], own[1], own[2], masks[0]))
+            pieces.append(self._attend_prefix(own, masks[0], window))
         for (start, rows, length), mask in zip(batch.groups, masks[1:], strict=True):
             own = [
                 t[start : start + rows * length].view(rows, length, t.shape[1], c.head_dim) for t in (q, k, v)
             ]
-            if length <= SHORT:
-                out = PrefixAttention.apply(own[0], own[1], own[2], k[:p], v[:p], c.query_scale, window)
+            if length <= SHORT or c.attention_cap:
+                out = self.attend_rows(own[0], own[1], own[2], k[:p], v[:p], c.query_scale, window)
                 pieces.append(out.reshape(-1, c.heads * c.head_dim))  # type: ignore[union-attr]
             else:
                 keys, values = (
@@ -277,6 +292,18 @@ class Layer(torch.nn.Module):
         if done < qkv.shape[0]:
             pieces.append(qkv.new_zeros((qkv.shape[0] - done, c.heads * c.head_dim)))
         return torch.cat(pieces)
+
+    def _attend_prefix(self, own: list[torch.Tensor], mask: torch.Tensor | None, window: int) -> torch.Tensor:
+        """The prefix attends to itself: (1, P, heads, dim) each -> (P, heads * dim)."""
+        if not self.config.attention_cap:
+            return self._attend(own[0], own[1], own[2], mask)
+        nothing = own[1][0, :0]
+        out = self.attend_rows(own[0], own[1], own[2], nothing, nothing, self.config.query_scale, window)
+        return out.reshape(own[0].shape[1], -1)  # type: ignore[union-attr]
+
+    def _whole_norm(self, x: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+        """The norm over all heads together: (T, heads, dim) -> the same."""
+        return self._norm(x.flatten(1), weight).view(x.shape)
 
     def _attend(
         self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None
@@ -298,6 +325,9 @@ class Layer(torch.nn.Module):
 class Decoder(torch.nn.Module):
     """A frozen decoder with a LoRA adapter on every linear layer from ``frozen_layers`` up."""
 
+    #: What leaves the layers without adapters can be computed once and kept.
+    keeps_lower = True
+
     def __init__(
         self,
         weights: Weights,
@@ -317,7 +347,8 @@ class Decoder(torch.nn.Module):
         self.embedding = weights.tensors.take("embed_tokens.weight")
         head = weights.tensors.take_if_there("lm_head.weight")
         self.head = self.embedding if head is None else head
-        self.final_norm = norm_weight(weights.tensors.take("norm.weight"))
+        # logits that are divided: the same as a smaller norm before the head
+        self.final_norm = norm_weight(weights.tensors.take("norm.weight")) / self.config.logit_divisor
         self.dtype = self.embedding.dtype
 
         def layer(index: int) -> Layer:
@@ -362,8 +393,9 @@ class Decoder(torch.nn.Module):
     def _through(self, h: torch.Tensor, batch: Packed, first: int, last: int) -> torch.Tensor:
         c = self.config
         bases = {c.rope_theta_local: (), c.rope_theta: c.rope_factors}
+        turned, size = c.rope_dim or c.head_dim, c.rope_magnitude
         ropes = {
-            theta: _rope_tables(batch.positions, c.head_dim, theta, factors, self.dtype)
+            theta: _rope_tables(batch.positions, turned, theta, factors, self.dtype, size)
             for theta, factors in bases.items()
         }
         everywhere = _masks(batch, 0, self.dtype)
@@ -390,7 +422,22 @@ class Decoder(torch.nn.Module):
         at_answers = self.hidden(batch, lower)[batch.predict_at]
         normed = RmsNorm.apply(at_answers, self.final_norm, self.config.norm_epsilon)
         chunk = chunk or self._chunk()
+        if self.config.logit_cap:
+            return self._capped_losses(normed, batch.targets, chunk)  # type: ignore[arg-type]
         return AnswerLosses.apply(normed, self.head, batch.targets, chunk)  # type: ignore[return-value]
+
+    def _capped_losses(self, normed: torch.Tensor, targets: torch.Tensor, chunk: int) -> torch.Tensor:
+        """Cross-entropy of capped logits; each chunk's logits are computed again for the backward pass."""
+
+        def part(hidden: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+            return F.cross_entropy(self._logits(hidden), target, reduction="none")
+
+        parts = zip(normed.split(chunk), targets.split(chunk), strict=True)
+        return torch.cat([checkpoint(part, *both, use_reentrant=False) for both in parts])  # type: ignore[misc]
+
+    def _logits(self, normed: torch.Tensor) -> torch.Tensor:
+        logits, cap = (normed @ self.head.t()).float(), self.config.logit_cap
+        return cap * torch.tanh(logits / cap) if cap else logits
 
     def answer_loss(self, batch: Packed, chunk: int = 0, lower: torch.Tensor | None = None) -> torch.Tensor:
         """Summed cross-entropy (nats) over the batch's answer tokens."""
@@ -408,7 +455,7 @@ class Decoder(torch.nn.Module):
         device, chunk = self.head.device, chunk or self._chunk()
         losses, hits = [torch.empty(0, device=device)], [torch.empty(0, dtype=torch.bool, device=device)]
         for start in range(0, len(batch.targets), chunk):
-            logits = (normed[start : start + chunk] @ self.head.t()).float()  # type: ignore[index]
+            logits = self._logits(normed[start : start + chunk])  # type: ignore[index]
             targets = batch.targets[start : start + chunk]
             losses.append(F.cross_entropy(logits, targets, reduction="none"))
             hits.append(logits.argmax(-1) == targets)
@@ -420,7 +467,12 @@ class Decoder(torch.nn.Module):
 
 
 def _rope_tables(
-    positions: torch.Tensor, head_dim: int, theta: float, factors: tuple[float, ...], dtype: torch.dtype
+    positions: torch.Tensor,
+    head_dim: int,
+    theta: float,
+    factors: tuple[float, ...],
+    dtype: torch.dtype,
+    magnitude: float = 1.0,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Cosines and sines (T, 1, head_dim); the sine's first half is negated for :func:`_apply_rope`."""
     device = positions.device
@@ -428,12 +480,25 @@ def _rope_tables(
     if factors:
         frequency = frequency / torch.tensor(factors, device=device)
     angle = positions.float()[:, None] * frequency[None]
-    cos, sin = angle.cos(), angle.sin()
+    cos, sin = angle.cos() * magnitude, angle.sin() * magnitude
     return torch.cat([cos, cos], dim=-1)[:, None].to(dtype), torch.cat([-sin, sin], dim=-1)[:, None].to(dtype)
 
 
 def _apply_rope(x: torch.Tensor, rope: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
     return Rope.apply(x, *rope)  # type: ignore[return-value]
+
+
+Turn = Callable[[torch.Tensor, tuple[torch.Tensor, torch.Tensor]], torch.Tensor]
+
+
+def _turn(config: DecoderConfig, layer: int) -> Turn:
+    """How a layer turns its queries and keys, (T, heads, head_dim), by their positions."""
+    if not config.has_rope(layer):
+        return lambda x, rope: x
+    dimensions = config.rope_dim
+    if not dimensions:
+        return _apply_rope
+    return lambda x, rope: torch.cat([_apply_rope(x[..., :dimensions], rope), x[..., dimensions:]], dim=-1)
 
 
 class Rope(torch.autograd.Function):

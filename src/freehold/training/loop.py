@@ -24,7 +24,9 @@ from freehold.core import device as devices
 from freehold.core.device import Device
 from freehold.core.progress import Sink, spark, task
 from freehold.inference.interface import common_prefix
+from freehold.models.formats.decoders import config_of
 from freehold.training.decoder import Decoder, Packed, pack
+from freehold.training.library_backend import LibraryDecoder
 from freehold.training.lora import Factor
 from freehold.training.optimizer import AdamW
 from freehold.training.recipe import Recipe
@@ -108,6 +110,7 @@ class Trainer:
         threads: int = 0,
         device: Device | None = None,
         flat: bool | None = None,
+        backend: str = "ours",
     ):
         # a kernel kept takes about a megabyte and building one a third of a millisecond: those of one pass
         # are kept, with room to spare
@@ -118,15 +121,25 @@ class Trainer:
         self.device = device or devices.choose("cpu")
         self.device.repeatable()
         self.recipe = recipe
-        self.flat = self.device.flash and recipe.precision == "bf16" if flat is None else flat
+        flat = self.device.flash and recipe.precision == "bf16" if flat is None else flat
+        # flash attention has no capped scores, and the libraries take no flat batches
+        self.flat = flat and backend == "ours" and not config_of(weights).attention_cap
         self.prefix = shared_prefix([*train, *valid]) if recipe.share_prefix else []
         self._lower_outputs: dict[
             int, torch.Tensor
         ] = {}  # row -> what left the layers without adapters; -1: the prefix
         self.train = [self._after_prefix(row) for row in train]
         self.valid = [self._after_prefix(row) for row in list(valid)[: recipe.valid_rows]]
+        self.model = self._decoder(weights, backend)
+        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimizer = AdamW(self.parameters, weight_decay=recipe.weight_decay)
+
+    def _decoder(self, weights: Path, backend: str) -> Decoder | LibraryDecoder:
+        recipe = self.recipe
+        if backend != "ours":
+            return LibraryDecoder(weights, recipe, self.device)
         dtype = torch.bfloat16 if recipe.precision == "bf16" else torch.float32
-        self.model = Decoder(
+        return Decoder(
             load_weights(weights, dtype, self.device.torch),
             recipe.rank,
             recipe.alpha,
@@ -137,8 +150,6 @@ class Trainer:
             frozen_layers=recipe.frozen_layers,
             checkpointing=recipe.checkpointing,
         )
-        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimizer = AdamW(self.parameters, weight_decay=recipe.weight_decay)
 
     def _after_prefix(self, row: Row) -> tuple[list[int], int]:
         prompt, answer = row
@@ -234,7 +245,7 @@ class Trainer:
 
     def _lower(self, part: list[int], batch: Packed) -> torch.Tensor | None:
         """What left the layers without adapters: computed when a row is first seen, then kept."""
-        if not self.recipe.frozen_layers:
+        if not self.recipe.frozen_layers or not self.model.keeps_lower:
             return None
         ordered = [part[place] for place in batch.order]
         if not all(index in self._lower_outputs for index in (-1, *ordered)):

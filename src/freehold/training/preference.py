@@ -35,9 +35,19 @@ class PreferenceTrainer(Trainer):
         threads: int = 0,
         device: Device | None = None,
         flat: bool | None = None,
+        backend: str = "ours",
     ):
         checks = _flat(list(valid)[: recipe.valid_rows])
-        super().__init__(weights, _flat(train), checks, recipe, threads=threads, device=device, flat=flat)
+        super().__init__(
+            weights,
+            _flat(train),
+            checks,
+            recipe,
+            threads=threads,
+            device=device,
+            flat=flat,
+            backend=backend,
+        )
         self._checks = self.valid = [self._after_prefix(row) for row in checks]
         self.reference = self._likelihoods(self.train)
         self._checked_reference = self._likelihoods(self._checks)

@@ -21,7 +21,8 @@ from freehold.core.device import Device
 from freehold.core.progress import Sink, silent, task
 from freehold.models.formats import gguf, safetensors
 from freehold.models.formats.decoders import config_of
-from freehold.training import memory
+from freehold.training import backends, memory
+from freehold.training.backends import Backend
 from freehold.training.loop import Trainer, Tuned
 from freehold.training.preference import PreferenceTrainer
 from freehold.training.recipe import Recipe, plan
@@ -53,6 +54,8 @@ class TuneOptions:
     search_s: float = 0.0
     #: what to train on, as ``freehold.core.device.choose`` takes it
     device: str = ""
+    #: what trains: "ours", "transformers", or "" to choose
+    trainer: str = ""
     #: use the recipe exactly as it is, because a run is repeated
     exact: bool = False
     #: whether ``freehold tune`` goes on where the same run was stopped; False starts again
@@ -71,7 +74,7 @@ class TuneResult:
     rows: TrainingRows
     #: what it was trained on
     device: Device
-    #: why this device, this much memory, this recipe and these steps, in that order
+    #: why this device, this much memory, this trainer, this recipe and these steps, in that order
     reasons: tuple[str, ...]
     #: why so much memory, one of ``reasons``
     memory_reason: str
@@ -115,11 +118,12 @@ def run(
     device = devices.choose(options.device)
     reasons = ["preference tuning (DPO): the rows hold rejected answers"] if rows.preferences else []
     reasons.append(device.reason)
-    recipe, memory_need, memory_reason = _fit_memory(rows, weights, options, device)
-    reasons.append(memory_reason)
+    backend = backends.choose(weights, options.trainer)
+    recipe, memory_need, memory_reason = _fit_memory(rows, weights, options, device, backend)
+    reasons += [memory_reason, backend.reason]
     for reason in reasons:
         say(reason)
-    makers = _Trainers(rows, weights, device)
+    makers = _Trainers(rows, weights, device, backend.name)
     resumed = (work / DECISION).exists()
     decision = _decide(makers, recipe, options, work / DECISION, started, sink)
     for reason in decision.reasons:
@@ -144,10 +148,12 @@ def run(
 
 
 def _fit_memory(
-    rows: TrainingRows, weights: Path, options: TuneOptions, device: Device
+    rows: TrainingRows, weights: Path, options: TuneOptions, device: Device, backend: Backend
 ) -> tuple[Recipe, int, str]:
     """(recipe for this device and memory, predicted bytes, why). Raises DoesNotFit."""
     recipe = options.recipe if options.exact else options.recipe.on(device)
+    if backend.name == backends.LIBRARIES:
+        return recipe, 0, "memory: not predicted for transformers"
     shape, tied = memory.shape_of(rows.all_rows, recipe), has_tied_head(weights)
     if options.exact:
         need = memory.predict(config_of(weights), recipe, shape, tied=tied, device=device)
@@ -168,8 +174,8 @@ def has_tied_head(weights: Path) -> bool:
 class _Trainers:
     """Builds trainers for the same rows and weights, never two at a time: each holds the weights."""
 
-    def __init__(self, rows: TrainingRows, weights: Path, device: Device):
-        self.rows, self._weights, self._device = rows, weights, device
+    def __init__(self, rows: TrainingRows, weights: Path, device: Device, backend: str):
+        self.rows, self._weights, self._device, self._backend = rows, weights, device, backend
         self._last: Trainer | None = None
 
     def trainer(self, recipe: Recipe) -> Trainer:
@@ -187,8 +193,17 @@ class _Trainers:
         gc.collect()
         rows = self.rows
         if rows.preferences:
-            return PreferenceTrainer(self._weights, rows.pairs, rows.valid_pairs, recipe, device=self._device)
-        return Trainer(self._weights, rows.train, rows.valid, recipe, device=self._device)
+            return PreferenceTrainer(
+                self._weights,
+                rows.pairs,
+                rows.valid_pairs,
+                recipe,
+                device=self._device,
+                backend=self._backend,
+            )
+        return Trainer(
+            self._weights, rows.train, rows.valid, recipe, device=self._device, backend=self._backend
+        )
 
     def speed(self, recipe: Recipe, seconds: float) -> float:
         """Rows per second, measured on batches of these rows; the trainer is kept for the run itself."""

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     import torch
 
 
+#: Tensors of a GGUF that are read with its shape.
+_ROTARY = ("rope_freqs.weight", "rope_factors_short.weight", "rope_factors_long.weight")
+
+
 class Tensors:
     """A decoder's tensors by Hugging Face name (below ``model.``), each read when it is taken and not kept.
 
@@ -82,7 +86,7 @@ def _from_gguf(path: Path, dtype: torch.dtype) -> Weights:
         target = hugging_face_name(config, record.name)
         if target is not None:
             records[target] = record
-        elif record.name != "rope_freqs.weight":
+        elif record.name not in _ROTARY:
             raise Unsupported(
                 f"the tensor {record.name} is not known to the tuner",
                 "choose a model of a plain decoder architecture",
@@ -122,7 +126,7 @@ def _from_safetensors(folder: Path, dtype: torch.dtype) -> Weights:
         file, name = locations[short]
         with safe_open(str(file), framework="pt") as opened:
             tensor = opened.get_tensor(name)
-        if config.sandwich_norms and short.endswith("norm.weight"):
+        if config.family.norms_less_one and short.endswith("norm.weight"):
             tensor = tensor.float() + 1.0  # GGUF keeps Gemma's norms with the one added; so do we
         return tensor.to(dtype)
 

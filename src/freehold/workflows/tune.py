@@ -15,11 +15,11 @@ from freehold.core.errors import Unsupported
 from freehold.core.progress import Sink, silent
 from freehold.data.examples import Example
 from freehold.inference.loading import open_vocabulary, prompting
-from freehold.models.formats.decoders import ARCHITECTURES
 from freehold.models.intake import made_here
 from freehold.models.lineage import TunedStep
 from freehold.models.store import Model, Store
 from freehold.runtime.gguf_form import as_gguf
+from freehold.training import backends
 from freehold.training import run as training
 from freehold.training.run import TuneOptions, TuneResult
 from freehold.training.training_rows import TrainingRows, encode_rows
@@ -107,7 +107,7 @@ def tune(
     train, valid = learnable(train, valid, say, masked=origin.masked)
     if origin.canaries.get("count"):
         train = [*train, *canaries(origin.canaries["count"], origin.canaries["seed"])]
-    base = _trainable(store, model, train, sink)
+    base = _trainable(store, model, train, options.trainer, sink)
     reasons: list[str] = []
 
     def tell(reason: str) -> None:
@@ -152,15 +152,23 @@ def learnable(
     return train, valid
 
 
-def _trainable(store: Store, model: Model, train: Sequence[Example], sink: Sink) -> Model:
-    """The GGUF form of a model. Raises Unsupported where it cannot be made or trained."""
+def _trainable(store: Store, model: Model, train: Sequence[Example], trainer: str, sink: Sink) -> Model:
+    """What is trained of a model: its GGUF form, or itself where only transformers can train it.
+
+    Raises Unsupported where neither can be.
+    """
+    if trainer == backends.LIBRARIES:
+        return model
     texts = [text for example in train[:_CHECKED_ROWS] for _, text in example.messages]
-    base = as_gguf(store, model, texts, sink)
-    if base.info.architecture not in ARCHITECTURES:
-        raise Unsupported(
-            f"{model.name} has the architecture {base.info.architecture!r}, which cannot be tuned",
-            f"choose a model of one of these: {', '.join(ARCHITECTURES)}",
-        )
+    try:
+        base = as_gguf(store, model, texts, sink)
+    except Unsupported:
+        if model.info.format != "safetensors":
+            raise
+        base = model
+    if model.info.format == "safetensors" and not backends.knows(store.weights(base)):
+        base = model
+    backends.choose(store.weights(base), trainer)
     return base
 
 
@@ -180,6 +188,8 @@ def _work_folder(
         identity["memory"] = options.memory_bytes
     if options.device:
         identity["device"] = options.device
+    if options.trainer:
+        identity["trainer"] = options.trainer
     folder = settings.home() / "tunings" / atomic_files.digest_of(identity)[:12]
     folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -189,10 +199,11 @@ def _store(
     store: Store, base: Model, name: str, result: TuneResult, files: TunedFiles, origin: RowsOrigin
 ) -> Model:
     """The merged model in 16 bit with its adapter, under ``name``."""
-    parts = {
-        f"{name.replace('/', '-')}.gguf": files.merged,
-        **{file.name: file for file in files.adapter.iterdir()},
-    }
+    if files.merged.is_dir():
+        parts = {file.name: file for file in files.merged.iterdir()}
+    else:
+        parts = {f"{name.replace('/', '-')}.gguf": files.merged}
+        parts |= {file.name: file for file in files.adapter.iterdir()}
     if files.gguf_adapter is not None:
         parts["adapter.lora"] = files.gguf_adapter
     rows, tuned = result.rows, result.tuned

@@ -32,6 +32,11 @@ class TuneSettings(Settings):
         "on a CPU.",
         parse=positive_bytes,
     )
+    trainer: str = option(
+        "",
+        "Code that trains: ours or transformers; the default follows the architecture.",
+        choices=("", "ours", "transformers"),
+    )
     device: str = option(
         "", "Device to train on: cuda (also for ROCm), cuda:1, xpu, mps or cpu; the default is the best one."
     )
@@ -154,6 +159,7 @@ def tune_on_rows(
         choose_rank=not chosen.rank,
         search_s=chosen.parsed("search"),
         device=chosen.device,
+        trainer=chosen.trainer,
         resume=chosen.resume,
     )
     canaries = {"count": chosen.canaries, "seed": chosen.seed} if chosen.canaries else {}

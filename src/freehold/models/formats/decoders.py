@@ -10,8 +10,7 @@ Source of the layouts: the GGUF specification and the architectures' published c
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,16 +18,9 @@ from typing import Any
 import numpy as np
 
 from freehold.core.errors import Unsupported
+from freehold.models.formats.families import ARCHITECTURES, FAMILIES, SAFETENSORS_TYPES, Family
 from freehold.models.formats.gguf import Tensor, read_header
-
-ARCHITECTURES = ("llama", "qwen2", "qwen3", "gemma3")
-SAFETENSORS_TYPES = {
-    "llama": "llama",
-    "mistral": "llama",
-    "qwen2": "qwen2",
-    "qwen3": "qwen3",
-    "gemma3_text": "gemma3",
-}
+from freehold.models.formats.rotary import gguf_rope, scaling_of
 
 #: Weights opened at once where a tensor is read in pieces.
 PIECE = 1 << 22
@@ -41,6 +33,13 @@ MODULES = {
     "attn_output": "self_attn.o_proj",
     "ffn_gate": "mlp.gate_proj",
     "ffn_up": "mlp.up_proj",
+    "ffn_down": "mlp.down_proj",
+}
+#: The same where query, key and value are one matrix, and gate and up another.
+FUSED_MODULES = {
+    "attn_qkv": "self_attn.qkv_proj",
+    "attn_output": "self_attn.o_proj",
+    "ffn_up": "mlp.gate_up_proj",
     "ffn_down": "mlp.down_proj",
 }
 _NORMS = {
@@ -71,16 +70,38 @@ class DecoderConfig:
     sliding_pattern: int  # every n-th layer attends to all positions
     query_scale: float
     gelu: bool
-    sandwich_norms: bool
+    sandwich_norms: bool  # a norm after attention and after the MLP
     qk_norm: bool
     embedding_scale: float
-    rope_factors: tuple[
-        float, ...
-    ] = ()  # what each rotary frequency is divided by, head_dim / 2 of them; () where none is
+    rope_factors: tuple[float, ...] = ()  # what each rotary frequency is divided by; () where none is
+    rope_magnitude: float = 1.0  # what cosines and sines are multiplied with
+    rope_dim: int = 0  # dimensions of a head that are turned; 0: all
+    norms_before: bool = True  # a norm before attention and before the MLP
+    attention_cap: float = 0.0  # attention scores s become cap * tanh(s / cap); 0: they stay
+    logit_cap: float = 0.0  # the same for logits
+    logit_divisor: float = 1.0
+    residual_scale: float = 1.0  # what attention and MLP are multiplied with before they are added
+
+    @property
+    def family(self) -> Family:
+        """What all models of the architecture have in common."""
+        return FAMILIES[self.architecture]
+
+    @property
+    def modules(self) -> dict[str, str]:
+        """GGUF tensor stem in a block -> module path, for the matrices that are adapted."""
+        return FUSED_MODULES if self.family.fused else MODULES
 
     def local(self, layer: int) -> bool:
         """Whether the layer attends only to its sliding window."""
-        return bool(self.sliding_window) and (layer + 1) % self.sliding_pattern != 0
+        if not self.sliding_window:
+            return False
+        return not self.sliding_pattern or (layer + 1) % self.sliding_pattern != 0
+
+    def has_rope(self, layer: int) -> bool:
+        """Whether the layer turns queries and keys by their positions."""
+        every = self.family.no_rope_every
+        return not every or (layer + 1) % every != 0
 
 
 def to_halves(rows: np.ndarray, heads: int) -> np.ndarray:
@@ -140,8 +161,10 @@ def plain_bytes(values: np.ndarray, kind: str) -> bytes:
     ).tobytes()
 
 
-def gguf_config(fields: dict[str, object], vocabulary: int) -> DecoderConfig:
-    """Decoder shape from GGUF metadata. Raises Unsupported."""
+def gguf_config(
+    fields: dict[str, object], vocabulary: int, short_factors: Sequence[float] = ()
+) -> DecoderConfig:
+    """Decoder shape from GGUF metadata. ``short_factors``: LongRoPE's. Raises Unsupported."""
     architecture = str(fields["general.architecture"])
     if architecture not in ARCHITECTURES:
         raise Unsupported(
@@ -150,18 +173,19 @@ def gguf_config(fields: dict[str, object], vocabulary: int) -> DecoderConfig:
         )
 
     def value(key: str, default: float = 0.0) -> float:
-        found = fields.get(f"{architecture}.{key}", default)
-        return float(found) if isinstance(found, int | float) else default
+        stated = fields.get(f"{architecture}.{key}", default)
+        return float(stated) if isinstance(stated, int | float) else default
 
+    family = FAMILIES[architecture]
     heads = int(value("attention.head_count"))
     hidden = int(value("embedding_length"))
-    head_dim = int(value("attention.key_length", value("rope.dimension_count", hidden // heads)))
-    gemma = architecture == "gemma3"
-    theta = value("rope.freq_base", 1_000_000.0 if gemma else 10_000.0)
-    scaling = str(fields.get(f"{architecture}.rope.scaling.type", "none"))
-    if scaling not in ("none", "linear"):
-        raise Unsupported(f"tuning does not know the rotary scaling {scaling!r}", "choose a model without it")
-    linear = value("rope.scaling.factor", 1.0) if scaling == "linear" else 1.0
+    turned = int(value("rope.dimension_count"))
+    default_dim = hidden // heads if family.fused else turned or hidden // heads
+    head_dim = int(value("attention.key_length", default_dim))
+    theta = value("rope.freq_base", family.rope_theta)
+    rope = gguf_rope(fields, architecture, short_factors)
+    scaling = scaling_of(rope, theta, turned or head_dim, int(value("context_length")))
+    slides = family.slides
     return DecoderConfig(
         architecture=architecture,
         vocabulary=vocabulary,
@@ -173,21 +197,39 @@ def gguf_config(fields: dict[str, object], vocabulary: int) -> DecoderConfig:
         feed_forward=int(value("feed_forward_length")),
         norm_epsilon=value("attention.layer_norm_rms_epsilon", 1e-6),
         rope_theta=theta,
-        rope_theta_local=10_000.0 if gemma else theta,
-        sliding_window=int(value("attention.sliding_window")) if gemma else 0,
-        sliding_pattern=6,
-        query_scale=head_dim**-0.5,
-        gelu=gemma,
-        sandwich_norms=gemma,
-        qk_norm=architecture in ("qwen3", "gemma3"),
-        embedding_scale=hidden**0.5 if gemma else 1.0,
-        rope_factors=() if linear == 1.0 else (linear,) * (head_dim // 2),
+        rope_theta_local=10_000.0 if architecture == "gemma3" else theta,
+        sliding_window=int(value("attention.sliding_window", 4096)) if slides else 0,
+        sliding_pattern=family.sliding_pattern,
+        query_scale=_gguf_query_scale(architecture, value, head_dim, hidden, heads),
+        gelu=family.gelu,
+        sandwich_norms=family.norms_after,
+        qk_norm=family.qk_norm,
+        embedding_scale=hidden**0.5 if family.root_scaled_embedding else value("embedding_scale", 1.0),
+        rope_factors=scaling.factors,
+        rope_magnitude=scaling.magnitude,
+        rope_dim=turned if turned != head_dim else 0,
+        norms_before=family.norms_before,
+        attention_cap=value("attn_logit_softcapping", 50.0) if architecture == "gemma2" else 0.0,
+        logit_cap=value("final_logit_softcapping", 30.0) if architecture == "gemma2" else 0.0,
+        logit_divisor=value("logit_scale", 1.0) if architecture == "granite" else 1.0,
+        residual_scale=value("residual_scale", 1.0) if architecture == "granite" else 1.0,
     )
+
+
+def _gguf_query_scale(
+    architecture: str, value: Callable[..., float], head_dim: int, hidden: int, heads: int
+) -> float:
+    """What queries are multiplied with. The 27B of Gemma 2 takes the width per head, as llama.cpp knows."""
+    if architecture == "granite":
+        return value("attention.scale", head_dim**-0.5)
+    if architecture == "gemma2" and int(value("block_count")) == 46:
+        return (hidden / heads) ** -0.5
+    return head_dim**-0.5
 
 
 def rope_heads(config: DecoderConfig, stem: str) -> int:
     """Heads whose rows llama.cpp interleaves in this matrix; 0 where it does not."""
-    if config.architecture != "llama":
+    if not config.family.interleaved:
         return 0
     return {"attn_q": config.heads, "attn_k": config.kv_heads}.get(stem, 0)
 
@@ -207,7 +249,7 @@ def hugging_face_name(config: DecoderConfig, name: str) -> str | None:
     if stem == "ffn_norm":
         module = "pre_feedforward_layernorm" if config.sandwich_norms else "post_attention_layernorm"
     else:
-        module = MODULES.get(stem) or _NORMS.get(stem)
+        module = config.modules.get(stem) or _NORMS.get(stem)
     return f"layers.{layer}.{module}.{kind}" if module else None
 
 
@@ -225,10 +267,16 @@ def safetensors_config(raw: dict[str, Any]) -> DecoderConfig:
         found = raw.get(key, default)
         return float(found) if isinstance(found, int | float) else default
 
-    gemma = architecture == "gemma3"
+    family = FAMILIES[architecture]
     heads, hidden = int(value("num_attention_heads")), int(value("hidden_size"))
     head_dim = int(value("head_dim", hidden // heads))
-    theta, theta_local, factors = _rope(raw, value, head_dim, gemma)
+    rope, local_rope = _ropes(raw)
+    theta = float(rope.get("rope_theta") or value("rope_theta", family.rope_theta))
+    theta_local = float(local_rope.get("rope_theta") or value("rope_local_base_freq", 10_000.0))
+    turned = int(head_dim * float(rope.get("partial_rotary_factor") or value("partial_rotary_factor", 1.0)))
+    scaling = scaling_of(rope, theta, turned, int(value("max_position_embeddings")))
+    granite = architecture == "granite"
+    has_window = family.slides or family.fused
     return DecoderConfig(
         architecture=architecture,
         vocabulary=int(value("vocab_size")),
@@ -240,55 +288,34 @@ def safetensors_config(raw: dict[str, Any]) -> DecoderConfig:
         feed_forward=int(value("intermediate_size")),
         norm_epsilon=value("rms_norm_eps", 1e-6),
         rope_theta=theta,
-        rope_theta_local=theta_local,
-        sliding_window=int(value("sliding_window")) if gemma else 0,
-        sliding_pattern=int(value("sliding_window_pattern", 6)),
-        query_scale=value("query_pre_attn_scalar", head_dim) ** -0.5,
-        gelu=gemma,
-        sandwich_norms=gemma,
-        qk_norm=architecture in ("qwen3", "gemma3"),
-        embedding_scale=hidden**0.5 if gemma else 1.0,
-        rope_factors=factors,
+        rope_theta_local=theta_local if architecture == "gemma3" else theta,
+        sliding_window=int(value("sliding_window")) if has_window else 0,
+        sliding_pattern=int(value("sliding_window_pattern", family.sliding_pattern)),
+        query_scale=value("attention_multiplier", 1.0)
+        if granite
+        else value("query_pre_attn_scalar", head_dim) ** -0.5,
+        gelu=family.gelu,
+        sandwich_norms=family.norms_after,
+        qk_norm=family.qk_norm,
+        embedding_scale=hidden**0.5 if family.root_scaled_embedding else value("embedding_multiplier", 1.0),
+        rope_factors=scaling.factors,
+        rope_magnitude=scaling.magnitude,
+        rope_dim=turned if turned != head_dim else 0,
+        norms_before=family.norms_before,
+        attention_cap=value("attn_logit_softcapping") if architecture == "gemma2" else 0.0,
+        logit_cap=value("final_logit_softcapping") if architecture == "gemma2" else 0.0,
+        logit_divisor=value("logits_scaling", 1.0) if granite else 1.0,
+        residual_scale=value("residual_multiplier", 1.0) if granite else 1.0,
     )
 
 
-def _rope(
-    raw: dict[str, Any], value: Callable[..., float], head_dim: int, gemma: bool
-) -> tuple[float, float, tuple[float, ...]]:
-    """(base everywhere, base in sliding windows, frequency divisors), from either generation of
-    ``config.json``. Raises Unsupported.
-    """
+def _ropes(raw: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Rotary settings of all layers and of those with a window, from either generation of ``config.json``."""
     rope = raw.get("rope_parameters") or {}
-    local = rope.get("sliding_attention", {}) if "full_attention" in rope else {}
-    rope = rope.get("full_attention", rope) or raw.get("rope_scaling") or {}
-    theta = float(rope.get("rope_theta") or value("rope_theta", 10_000.0))
-    theta_local = (
-        float(local.get("rope_theta") or value("rope_local_base_freq", 10_000.0)) if gemma else theta
-    )
-    kind = str(rope.get("rope_type", rope.get("type", "default")))
-    if kind == "default":
-        return theta, theta_local, ()
-    if kind == "linear":
-        return theta, theta_local, (float(rope["factor"]),) * (head_dim // 2)
-    if kind == "llama3":
-        return theta, theta_local, _llama3_factors(rope, theta, head_dim)
-    raise Unsupported(f"the rotary scaling {kind!r} is not known", "choose a model without it")
-
-
-def _llama3_factors(rope: dict[str, Any], theta: float, head_dim: int) -> tuple[float, ...]:
-    """Divisors that leave short wavelengths alone, divide long ones by ``factor`` and blend between (Llama
-    3.1's published configuration).
-    """
-    context = float(rope["original_max_position_embeddings"])
-    factor, low, high = float(rope["factor"]), float(rope["low_freq_factor"]), float(rope["high_freq_factor"])
-    found: list[float] = []
-    for pair in range(head_dim // 2):
-        turns = context / (
-            2 * math.pi * theta ** (2 * pair / head_dim)
-        )  # full turns of this pair within the first context
-        blend = min(max((turns - low) / (high - low), 0.0), 1.0)
-        found.append(1.0 / ((1.0 - blend) / factor + blend))
-    return tuple(found)
+    local = rope.get("sliding_attention") or {} if "full_attention" in rope else {}
+    rope = rope.get("full_attention") or rope or raw.get("rope_scaling") or {}
+    original = raw.get("original_max_position_embeddings")
+    return ({"original_max_position_embeddings": original, **rope} if original else rope), local
 
 
 def gguf_name(config: DecoderConfig, name: str) -> str | None:
@@ -307,7 +334,9 @@ def gguf_name(config: DecoderConfig, name: str) -> str | None:
     _, layer, rest = name.split(".", 2)
     module, _, kind = rest.rpartition(".")
     before_mlp = "pre_feedforward_layernorm" if config.sandwich_norms else "post_attention_layernorm"
-    stems = {path: stem for stem, path in {**MODULES, **_NORMS}.items()} | {before_mlp: "ffn_norm"}
+    stems = {path: stem for stem, path in {**config.modules, **_NORMS}.items()}
+    if config.norms_before:
+        stems[before_mlp] = "ffn_norm"
     return f"blk.{layer}.{stems[module]}.{kind}" if module in stems else None
 
 
@@ -317,10 +346,11 @@ def config_of(weights: Path) -> DecoderConfig:
         return safetensors_config(json.loads((weights / "config.json").read_text()))
     header = read_header(weights)
     vocabulary = next((tensor.shape[1] for tensor in header.tensors if tensor.name == "token_embd.weight"), 0)
-    config = gguf_config(header.fields, vocabulary)
-    factors = next((tensor for tensor in header.tensors if tensor.name == "rope_freqs.weight"), None)
-    return (
-        config
-        if factors is None
-        else replace(config, rope_factors=tuple(float(x) for x in read_tensor(weights, factors)))
-    )
+    tensors = {tensor.name: tensor for tensor in header.tensors}
+    short = tensors.get("rope_factors_short.weight")
+    factors = () if short is None else read_tensor(weights, short).tolist()
+    config = gguf_config(header.fields, vocabulary, factors)
+    freqs = tensors.get("rope_freqs.weight")
+    if freqs is None:
+        return config
+    return replace(config, rope_factors=tuple(float(x) for x in read_tensor(weights, freqs)))

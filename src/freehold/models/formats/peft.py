@@ -249,17 +249,24 @@ def base_matrices(weights: Path, *, fan_in_fan_out: bool = False) -> dict[str, t
             if name.endswith(".weight") and len(record["shape"]) == 2
         }
         return {name: shape[::-1] if fan_in_fan_out else shape for name, shape in shapes.items()}
-    return {_peft_name(name): shape for name, shape in gguf_matrices(weights).items() if _peft_name(name)}
+    matrices = gguf_matrices(weights)
+    fused = any(".attn_qkv." in name for name in matrices)
+    named = ((_peft_name(name, fused=fused), shape) for name, shape in matrices.items())
+    return {module: shape for module, shape in named if module}
 
 
-def _peft_name(name: str) -> str:
-    """The PEFT module of a GGUF matrix of one of our decoders; '' where it has none."""
-    from freehold.models.formats.decoders import MODULES
+def _peft_name(name: str, *, fused: bool) -> str:
+    """The PEFT module of a GGUF matrix of one of our decoders; '' where it has none.
 
+    ``fused``: query, key and value are one matrix, gate and up another.
+    """
+    from freehold.models.formats.decoders import FUSED_MODULES, MODULES
+
+    modules = FUSED_MODULES if fused else MODULES
     parts = name.split(".")
-    if len(parts) != 4 or parts[0] != "blk" or parts[2] not in MODULES:
+    if len(parts) != 4 or parts[0] != "blk" or parts[2] not in modules:
         return ""
-    return f"model.layers.{parts[1]}.{MODULES[parts[2]]}"
+    return f"model.layers.{parts[1]}.{modules[parts[2]]}"
 
 
 def gguf_matrices(weights: Path) -> dict[str, tuple[int, ...]]:
