@@ -3,8 +3,8 @@
     pip download llama-cpp-python==0.3.36 --no-deps --no-binary :all:
     python -m freehold.quantization.pack_converter llama_cpp_python-0.3.36.tar.gz
 
-``make setup`` does both. The archive holds the folders ``conversion`` and ``gguf`` of llama.cpp, unchanged, its
-licence, and no others are ever run: their sha256 is in this file.
+``make setup`` does both. The archive holds the folders ``conversion`` and ``gguf`` of llama.cpp, unchanged,
+and its licence. No others are ever run: their sha256 is in this file.
 """
 
 from __future__ import annotations
