@@ -36,7 +36,10 @@ def test_a_mark_of_the_order_of_bytes_is_passed_over() -> None:
         (b'{"a": NaN}', "a: a number must be finite"),
         (b"[1, -Infinity]", "1: a number must be finite"),
         (b'{"a": [{"b": 1e999}]}', "number"),
-        (b'{"a": {"b": 18446744073709551616}}', "a.b: a number must be finite, and a whole number below 2^64"),
+        (
+            b'{"a": {"b": 18446744073709551616}}',
+            "a.b: a number must be finite, and a whole number below 2^64",
+        ),
     ],
 )
 def test_what_is_in_doubt_is_refused_and_named(data: bytes, phrase: str) -> None:
