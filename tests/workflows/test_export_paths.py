@@ -241,10 +241,11 @@ def test_a_model_tuned_twice_stands_on_the_first(store: Store, tmp_path: Path) -
 
 
 def test_a_model_tuned_twice_is_served_on_the_first(store: Store) -> None:
-    from freehold.servers.inference.model_pool import EngineOptions, ModelPool
+    from freehold.servers.inference.model_pool import ModelPool
+    from freehold.servers.inference.options import PoolOptions
     from freehold.servers.inference.scheduler import Scheduler
 
-    pool = ModelPool(store, ["org/tiny", "rows"], ["twice", "pairs"], Scheduler(), EngineOptions())
+    pool = ModelPool(store, ["org/tiny", "rows"], ["twice", "pairs"], Scheduler(), PoolOptions())
     assert pool.bases == {"twice": "rows", "pairs": "org/tiny"}
     with pytest.raises(Unsupported, match="the adapter twice was tuned on rows, which is not served"):
-        ModelPool(store, ["org/tiny"], ["twice"], Scheduler(), EngineOptions())
+        ModelPool(store, ["org/tiny"], ["twice"], Scheduler(), PoolOptions())

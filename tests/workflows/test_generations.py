@@ -14,7 +14,8 @@ from freehold.core.progress import silent
 from freehold.models.answer_form import AnswerForm
 from freehold.models.store import Store
 from freehold.servers.inference import vllm
-from freehold.servers.inference.model_pool import EngineOptions, ModelPool
+from freehold.servers.inference.model_pool import ModelPool
+from freehold.servers.inference.options import PoolOptions
 from freehold.servers.inference.scheduler import Scheduler
 from freehold.trial.keeping import keep_as_is
 from freehold.trust import obligations, provenance
@@ -53,7 +54,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 @pytest.mark.parametrize("name", BASES)
 def test_the_pool_serves_an_adapter_on_what_it_was_tuned_on(store: Store, name: str) -> None:
-    pool = ModelPool(store, list(set(BASES.values())), [name], Scheduler(), EngineOptions())
+    pool = ModelPool(store, list(set(BASES.values())), [name], Scheduler(), PoolOptions())
     assert pool.bases == {name: BASES[name]}
 
 

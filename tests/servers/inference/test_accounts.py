@@ -22,8 +22,7 @@ from freehold.inference.sampling import Sampling
 from freehold.models.store import Store
 from freehold.servers.inference.api_keys import Keys, Limits
 from freehold.servers.inference.app import make_app
-from freehold.servers.inference.options import EngineOptions as ServedOptions
-from freehold.servers.inference.options import ServerOptions
+from freehold.servers.inference.options import PoolOptions, ServerOptions
 from freehold.servers.inference.scheduler import Outcome, Scheduler
 from freehold.servers.inference.usage_writer import WRITE_EVERY_S
 from tests.servers.inference.asking import complete, streamed
@@ -161,7 +160,7 @@ def test_an_answer_that_ends_with_an_error_is_charged(tiny_weights: Path) -> Non
 def test_usage_that_could_not_be_written_is_written_later(tiny_home: Path) -> None:
     store = Store(tiny_home)
     app, service = make_app(
-        store, [TINY], [], ServerOptions(engine=ServedOptions(context_length=512, threads=1))
+        store, [TINY], [], ServerOptions(engine=PoolOptions(context_length=512, threads=1))
     )
 
     async def asked(client: httpx.AsyncClient, count: int) -> None:
@@ -188,7 +187,7 @@ def test_usage_that_could_not_be_written_is_written_later(tiny_home: Path) -> No
 def test_requests_at_once_have_no_more_tokens_than_one_after_the_other(tiny_home: Path) -> None:
     store = Store(tiny_home)
     key = Keys(store).create("few", limits=Limits(tokens_per_minute=200))
-    app, _ = make_app(store, [TINY], [], ServerOptions(engine=ServedOptions(context_length=1024, threads=1)))
+    app, _ = make_app(store, [TINY], [], ServerOptions(engine=PoolOptions(context_length=1024, threads=1)))
 
     async def whole() -> list[int]:
         transport, headers = httpx.ASGITransport(app), {"authorization": f"Bearer {key}"}

@@ -22,8 +22,7 @@ from freehold.inference.sampling import Sampling
 from freehold.models.store import Store
 from freehold.servers.inference.api_errors import api_error_of
 from freehold.servers.inference.app import make_app
-from freehold.servers.inference.options import EngineOptions as ServedOptions
-from freehold.servers.inference.options import ServerOptions
+from freehold.servers.inference.options import PoolOptions, ServerOptions
 from freehold.servers.inference.scheduler import Outcome, Piece, Scheduler
 from freehold.servers.inference.service import InferenceService
 from tests.servers.inference.conftest import TINY
@@ -46,7 +45,7 @@ def served(tiny_home: Path) -> Iterator[tuple[TestClient, InferenceService]]:
         Store(tiny_home),
         [TINY],
         [],
-        ServerOptions(engine=ServedOptions(context_length=1024, parallel=2, threads=1)),
+        ServerOptions(engine=PoolOptions(context_length=1024, parallel=2, threads=1)),
     )
     with TestClient(app, base_url="http://127.0.0.1") as client:
         yield client, service
