@@ -180,7 +180,13 @@ def test_a_tokenizer_that_llama_cpp_does_not_have_is_refused(
     shutil.copytree(smollm2_folder, folder)
     raw = json.loads((folder / "tokenizer.json").read_text())
     if kind == "WordPiece":
-        raw["model"] = {"type": "WordPiece", "vocab": {}}
+        raw["model"] = {
+            "type": "WordPiece",
+            "unk_token": "[UNK]",
+            "continuing_subword_prefix": "##",
+            "max_input_chars_per_word": 100,
+            "vocab": {"[UNK]": 0, "a": 1},
+        }
     else:
         raw["pre_tokenizer"] = {
             "type": "Sequence",
@@ -208,7 +214,7 @@ def test_a_converted_model_computes_what_transformers_does(case: str, tmp_path: 
     theirs = np.array(TransformersEngine(folder, context_length=256).score(rows)[0])
     with LlamaEngine(tmp_path / "model.gguf", context_length=256) as engine:
         ours = np.array(engine.score(rows)[0])
-    assert theirs.std() > 0.5  # a model whose answers are all alike would prove nothing
+    assert theirs.std() > 0.3  # a model whose answers are all alike would prove nothing
     assert np.abs(ours - theirs).max() < 0.005 * max(1.0, float(np.abs(theirs).max()) / 10)
 
 

@@ -95,7 +95,8 @@ def test_a_strict_hub_takes_no_unsafe_files(tmp_path: Path) -> None:
     push(client, "ada/one", CLEAN)
     before = client.get("/api/models/ada/one").json()["sha"]
     with pytest.raises(
-        AssertionError, match=r"this hub takes no unsafe files, and the commit brings a\.pkl: it is a pickle"
+        AssertionError,
+        match=r"this hub does not accept unsafe files, and the commit adds a\.pkl: it is a pickle",
     ):
         push(client, "ada/one", {"a.pkl": b"\x80\x04N.", "more.txt": b"more"})
     assert client.get("/api/models/ada/one").json()["sha"] == before

@@ -388,7 +388,7 @@ def test_the_choice_that_fits_is_taken() -> None:
     ]
     owed = compute(parts)
     assert not owed.conflicts
-    assert owed.chosen == ["code is offered under Apache-2.0 OR MIT, and taken under MIT"]
+    assert owed.chosen == ["code is offered under Apache-2.0 OR MIT, and used here under MIT"]
     both = compute([parts[0], Component("code", "dataset", "Apache-2.0 AND MIT")])
     assert both.conflicts
     assert len(alternatives("Apache-2.0 AND MIT")[0]) == 2

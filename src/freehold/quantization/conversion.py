@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from freehold.core import atomic_files, settings
-from freehold.core.errors import Unsupported
+from freehold.core.errors import BadModel, Unsupported
 from freehold.core.progress import Sink, silent, task
 from freehold.inference import load_check
 from freehold.inference.transformers_engine import HfTokenizer
@@ -167,6 +167,7 @@ def to_gguf(
         tempfile.TemporaryDirectory(prefix="convert-", dir=target.parent) as scratch,
         atomic_files.replacing(target) as temporary,
         converter() as process,
+        _loads(),
         task(sink, f"converting {target.stem.lstrip('.')} to GGUF"),
     ):
         folder = _without_code(source, Path(scratch) / target.stem.lstrip("."), raw, card)
@@ -186,6 +187,17 @@ def to_gguf(
         check_tokens(source, temporary, SAMPLE)
         check_tokens(source, temporary, texts)
         return str(gguf.read_header(temporary).fields.get("tokenizer.ggml.pre") or "default")
+
+
+@contextlib.contextmanager
+def _loads() -> Iterator[None]:
+    """The original is whole: where llama.cpp cannot load what was made of it, the conversion is at fault."""
+    try:
+        yield
+    except BadModel as error:
+        raise Unsupported(
+            f"llama.cpp's converter cannot convert this model ({error.message})", OTHERWISE
+        ) from error
 
 
 def check_tokens(source: Path, converted: Path, texts: Sequence[str]) -> None:
