@@ -1,4 +1,4 @@
-"""The filter of the sandbox, run as the kernel runs it: each refused call is refused, what Python needs is not."""
+"""The sandbox's filter, run as the kernel runs it: refused calls are refused, what Python needs is not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which variants are tested for safety and memorization, on how many prompts and rows, and within what time."""
+"""Which variants are tested for safety and memorization, on how many rows, and within what time."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def safety(answer: str = NO, asked: int = 20) -> SafetyResult:
 
 
 class Recorded:
-    """Steps that note what they are given. ``results``: by the variant's digest; OutOfTime where there is none."""
+    """Steps that note what they are given. ``results``: by the variant's digest; none: OutOfTime."""
 
     def __init__(self, results: dict[str, Any]):
         self.results, self.given = results, list[tuple[str, Any, float]]()
