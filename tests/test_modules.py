@@ -256,7 +256,7 @@ def exists(test_module: str) -> bool:
 def test_a_module_has_a_test_module(module: str) -> None:
     own = exists(name_of_tests(module))
     assert own or module in COVERED | VERBS | NO_LOGIC.keys(), (
-        f"write tests/{name_of_tests(module)}, or name the test module that is about it in tests/test_modules.py"
+        f"write tests/{name_of_tests(module)}, or name its test module in tests/test_modules.py"
     )
 
 

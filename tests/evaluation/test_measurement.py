@@ -45,7 +45,7 @@ METRIC = choose("label", ROWS)
 
 
 class Engine:
-    """Answers ``yes`` to everything, the last request of a call first. ``fails``: the call that does not end."""
+    """Answers ``yes`` to everything, the last request first. ``fails``: the call that does not end."""
 
     def __init__(self, fails: int = 0):
         self.calls: list[int] = []

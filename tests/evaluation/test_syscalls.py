@@ -1,4 +1,4 @@
-"""The filter of the sandbox, run as the kernel runs it: each refused call is refused, what Python needs is not."""
+"""The filter of the sandbox, run as the kernel runs it: what it refuses, and what Python needs."""
 
 from __future__ import annotations
 
