@@ -1,11 +1,11 @@
-# The same words everywhere: setup, trial, test, test-long, lint, bench, docs.
+# The same words everywhere: setup, trial, test, test-long, coverage, lint, bench, docs.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # the multimodal part of llama.cpp is not used; leaving it out shortens the engine's build
 export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF
 
-.PHONY: setup trial test test-long lint bench docs clean
+.PHONY: setup trial test test-long coverage lint bench docs clean
 
 setup: $(VENV)/.installed
 
@@ -42,6 +42,11 @@ test: setup lint
 # what takes minutes each: whole trials, kills, load; CI runs these too
 test-long: setup
 	$(BIN)/python -m pytest -m minutes -n 2 --durations=16
+
+# which statements the fast tests run, by room
+coverage: setup
+	$(BIN)/python -m pytest -m 'not slow' -n 2 --cov=freehold --cov-report=
+	$(BIN)/python -m tests.rooms_covered
 
 # what needs data of its own reads it from DATA; the peers are installed by the extra "bench"
 DATA ?= ../shared/data/banking77
