@@ -81,9 +81,9 @@ def test_the_device_is_chosen_and_the_reason_said(
 
 
 def test_a_device_that_is_not_here_is_refused_with_those_that_are() -> None:
-    with pytest.raises(MissingPart, match=r"--device cuda: torch.*here are: cpu"):
+    with pytest.raises(MissingPart, match=r"--device cuda: torch.*available here: cpu"):
         devices.choose("cuda", [CPU])
-    with pytest.raises(MissingPart, match="here are: cuda:0, cpu"):
+    with pytest.raises(MissingPart, match="available here: cuda:0, cpu"):
         devices.choose("cuda:3", [OLD, CPU])
     with pytest.raises(UsageError, match="--device gpu: there is no such kind"):
         devices.choose("gpu", [NEW, CPU])
