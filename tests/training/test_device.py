@@ -85,7 +85,7 @@ def test_a_device_that_is_not_here_is_refused_with_those_that_are() -> None:
         devices.choose("cuda", [CPU])
     with pytest.raises(MissingPart, match="available here: cuda:0, cpu"):
         devices.choose("cuda:3", [OLD, CPU])
-    with pytest.raises(UsageError, match="--device gpu: there is no such kind"):
+    with pytest.raises(UsageError, match="--device gpu: unknown kind of device"):
         devices.choose("gpu", [NEW, CPU])
     with pytest.raises(UsageError, match="--device cuda:x"):
         devices.choose("cuda:x", [NEW, CPU])
