@@ -157,7 +157,7 @@ def test_killed_at_five_random_moments_it_ends_as_an_unbroken_run(
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode in (0, 3, 4), done.stderr
     unbroken, broken = by_split(finished[1]), by_split(json.loads(done.stdout))
-    # equally good variants are ranked by their speed, which each run measures: another may be judged on test rows
+    # equally good variants are ranked by speed, which each run measures: another may be judged on test rows
     assert {name: digest for name, (digest, _, _) in broken.items()} == {
         name: digest for name, (digest, _, _) in unbroken.items()
     }
