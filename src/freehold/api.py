@@ -28,7 +28,7 @@ from freehold.workflows.tune_settings import TuneSettings
 
 if TYPE_CHECKING:
     from freehold.runtime.loading import Loaded
-    from freehold.servers.process import Server
+    from freehold.runtime.server_process import Server
     from freehold.trial.json_form import JsonObject
     from freehold.trial.report_record import Report
     from freehold.workflows.export import Exported
@@ -359,9 +359,9 @@ def serve(*names: str, port: int = 8601, options: Sequence[str] = (), store: Sto
         ``with freehold.serve("smollm2") as server: OpenAI(base_url=server.base_url, api_key="none")``
     """
     settings.go_quiet()
-    from freehold.servers.process import start
+    from freehold.runtime.server_process import start
 
-    return start(store or Store(), names, port, options)
+    return start((store or Store()).folder, names, port, options)
 
 
 @dataclass(frozen=True)
