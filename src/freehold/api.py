@@ -212,7 +212,6 @@ def tune(call: TuneCall) -> StoredTuning:
     Example:
         ``freehold.tune("smollm2", "tickets.jsonl", name="tickets/smollm2", time="20m")``
     """
-    settings.go_quiet()
     from freehold.workflows.tune_settings import tune_on_rows
 
     return tune_on_rows(call.model, str(call.data), call, call.store, sink=_sink(call.progress), say=call.say)
@@ -263,7 +262,6 @@ def quantize(call: QuantizeCall) -> Quantized:
     Example:
         ``freehold.quantize("smollm2", "tickets.jsonl", bits=4.5)``
     """
-    settings.go_quiet()
     from freehold.workflows.quantize_settings import quantize_on_rows
 
     model, points = quantize_on_rows(call.model, str(call.data), call, call.store, sink=_sink(call.progress))
