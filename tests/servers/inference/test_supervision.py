@@ -71,7 +71,9 @@ def test_a_death_is_told_and_counted_and_the_thread_is_started_again(
 ) -> None:
     client, service = served
     assert ask(client) == 200
-    assert client.get("/ready").json()["engine"] == {"alive": True, "step_s": 0.0, "restarts": 0, "faults": 0}
+    engine = client.get("/ready").json()["engine"]
+    assert engine.pop("step_s") < 60  # how long its present step has lasted: it may still be at one
+    assert engine == {"alive": True, "restarts": 0, "faults": 0}
     for deaths in range(1, 6):  # each time the thread stays away for longer
         service.scheduler._command(die)
         wait_for(
