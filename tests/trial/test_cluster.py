@@ -13,11 +13,9 @@ from typing import Any
 import pytest
 
 from freehold.core import progress
-from freehold.core.errors import BadData, MissingPart
 from freehold.data.splits import Splits
 from freehold.models.store import Store
 from freehold.runtime import cluster as clusters
-from freehold.runtime import cluster_node
 from freehold.trial.options import NO_SAFETY, Options
 from freehold.trial.report_record import Report
 from freehold.trial.run import Trial
@@ -30,6 +28,7 @@ OPTIONS = Options(
     budget_s=7200,
     needs=("accuracy>=0.5", "p95<=60s"),
     plain_template=True,
+    shots=0,
     types=("Q8_0",),
     recipe={"steps": 2, "rank": 4},
     safety_prompts=NO_SAFETY,
@@ -78,7 +77,9 @@ def trial_of(home: Path, cluster: clusters.Cluster | None) -> Trial:
 
 def figures(report: Report) -> dict[str, Any]:
     """What does not depend on speeds."""
-    return {v.id: (v.kind, v.rows, v.digest, {n: f.value for n, f in v.figures.items()}) for v in report.variants}
+    return {
+        v.id: (v.kind, v.rows, v.digest, {n: f.value for n, f in v.figures.items()}) for v in report.variants
+    }
 
 
 @pytest.mark.minutes

@@ -109,9 +109,7 @@ def _check_reachable(address: str) -> None:
     """Raises MissingPart where nothing listens: Ray itself would wait for minutes, or end the process."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit():
-        raise MissingPart(
-            f"--cluster {address} is not an address", "pass HOST:PORT, ray://HOST:PORT or auto"
-        )
+        raise MissingPart(f"--cluster {address} is not an address", "pass HOST:PORT, ray://HOST:PORT or auto")
     try:
         socket.create_connection((host.strip("[]"), int(port)), _CONNECT_S).close()
     except (OSError, OverflowError) as error:
@@ -350,7 +348,9 @@ class Cluster:
         for node in self.nodes():
             try:
                 self.call(node, cluster_node.forget, job)
-            except _losses() as error:  # its files are gone with it, or are removed by whoever starts it again
+            except (
+                _losses()
+            ) as error:  # its files are gone with it, or are removed by whoever starts it again
                 log.warning("%s died before its files were removed (%s)", node.name, type(error).__name__)
 
     def close(self) -> None:

@@ -148,9 +148,7 @@ def look_at_rows(trial: Trial) -> dict[str, TriedModel]:
         ]
     )
     tried = [
-        entry
-        for model, look in zip(allowed, looks, strict=True)
-        if (entry := _fitting(trial, model, look))
+        entry for model, look in zip(allowed, looks, strict=True) if (entry := _fitting(trial, model, look))
     ]
     if not tried:
         reasons = "; ".join(trial.notes) or "the store is empty"

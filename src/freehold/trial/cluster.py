@@ -25,7 +25,7 @@ from freehold.core.errors import FreeholdError
 from freehold.core.progress import Event, Sink
 from freehold.runtime import cluster_node
 from freehold.runtime.cluster import Cluster, Node
-from freehold.runtime.cluster_node import Files, SentFile
+from freehold.runtime.cluster_node import Files
 from freehold.trial import timing, tuning
 from freehold.trial.arguments import Arguments, ModelArguments, Result
 from freehold.trial.clock import Clock
