@@ -29,6 +29,7 @@ from freehold.runtime.cluster_node import Files
 from freehold.trial import timing, tuning
 from freehold.trial.arguments import Arguments, ModelArguments, Result
 from freehold.trial.clock import Clock
+from freehold.trial.cluster_costs import RECORD, NodeRecord
 from freehold.trial.json_form import JsonObject
 from freehold.trial.steps import Call, OutOfTime, Steps, Stopwatch, in_process
 
@@ -40,7 +41,7 @@ FILE_FIELDS = ("task", "source", "prompts", "untuned")
 #: The weights, as :data:`FILE_FIELDS` are called when a step is sent.
 WEIGHTS = "weights"
 #: Files of a step's folder that stay where they are.
-LOCAL_FILES = frozenset({"inputs.json", "result.json", "node.json", "seconds"})
+LOCAL_FILES = frozenset({"inputs.json", "result.json", RECORD, "seconds"})
 #: How often a step on a node writes down how far it is, in seconds.
 _PROGRESS_S = 1.0
 
@@ -78,20 +79,6 @@ class StepOutcome:
     files: Files
     #: seconds that it took on the node
     seconds: float
-
-
-@dataclass(frozen=True)
-class NodeRecord:
-    """Which node did a step: ``node.json`` in its folder."""
-
-    #: name of the node
-    node: str
-    #: address of the cluster
-    cluster: str
-    #: the facts that measurements depend on
-    machine: dict[str, object]
-    #: nodes that died while they did it
-    lost: tuple[str, ...] = ()
 
 
 # -- on the node ----------------------------------------------------------------------------------------
@@ -202,7 +189,7 @@ class ClusterSteps(Steps):
         stopwatch.stop(outcome.seconds)
         self.clock.replay(outcome.seconds)
         record = NodeRecord(node.name, self.cluster.address, node.machine.as_dict(), tuple(lost))
-        atomic_files.write_atomically(place / "node.json", json.dumps(asdict(record), indent=1))
+        record.keep(place)
         if outcome.error is not None:
             raise errors.from_json(outcome.error)
         if outcome.value is None:
