@@ -59,9 +59,9 @@ class StepRequest:
     arguments: Arguments[Any]
     #: what the step's folder holds of earlier runs
     kept: Files
-    #: field of the arguments -> its files; one named "" is a single file
+    #: field of the arguments -> its files
     inputs: dict[str, Files]
-    #: names of the single files, by field
+    #: field -> the file of that folder which it names; absent where it names the folder
     names: dict[str, str]
     #: seconds after which its process is ended; 0 for never
     end_s: float
@@ -180,7 +180,7 @@ class ClusterSteps(Steps):
                 self.clock.replay(time.monotonic() - started)
         place, lost = Path(arguments.place), list[str]()
         inputs = _inputs(arguments)
-        files = [self.cluster.described(path) for tree in inputs.values() for path in _tree(tree).values()]
+        files = [self.cluster.described(path) for each in inputs.values() for path in each.files.values()]
 
         def attempt(node: Node) -> tuple[Node, StepOutcome]:
             return node, self._on_node(node, place, arguments, name, inputs, end_s, stopwatch)
@@ -202,14 +202,13 @@ class ClusterSteps(Steps):
         place: Path,
         arguments: Arguments[Any],
         name: str,
-        inputs: dict[str, Path],
+        inputs: dict[str, _Input],
         end_s: float,
         stopwatch: Stopwatch,
     ) -> StepOutcome:
         """Send what the step needs, have it done, bring back what it made."""
         kept = {n: p for n, p in _tree(place).items() if n not in LOCAL_FILES}
-        trees = {field: _tree(path) for field, path in inputs.items()}
-        described: dict[str, Files] = {field: self._described(tree) for field, tree in trees.items()}
+        described = {field: self._described(each.files) for field, each in inputs.items()}
         request = StepRequest(
             self.trial,
             place.name,
@@ -217,11 +216,11 @@ class ClusterSteps(Steps):
             arguments,
             self._described(kept),
             described,
-            {field: path.name for field, path in inputs.items() if path.is_file()},
+            {field: each.name for field, each in inputs.items() if each.name},
             end_s,
         )
-        sent = [(file, path) for tree in (kept, *trees.values()) for file, path in tree.items()]
-        paths = {self.cluster.described(path).sha256: path for _, path in sent}
+        sent = [path for tree in (kept, *(each.files for each in inputs.values())) for path in tree.values()]
+        paths = {self.cluster.described(path).sha256: path for path in sent}
         self.cluster.send(node, self.trial, paths)
         stopwatch.restart()
 
@@ -239,18 +238,35 @@ class ClusterSteps(Steps):
         return {name: self.cluster.described(path) for name, path in tree.items()}
 
 
-def _inputs(arguments: Arguments[Any]) -> dict[str, Path]:
+@dataclass(frozen=True)
+class _Input:
+    """What a field of the arguments names, as files."""
+
+    files: dict[str, Path]
+    #: what the field names in a folder of these files; empty for the folder itself
+    name: str
+
+
+def _inputs(arguments: Arguments[Any]) -> dict[str, _Input]:
     """The files and folders that a step is given, by field."""
     paths = {name: Path(path) for name in FILE_FIELDS if (path := getattr(arguments, name, ""))}
     if isinstance(arguments, ModelArguments):
         paths[WEIGHTS] = arguments.weights
-    return {field: path for field, path in paths.items() if path.exists()}
+    return {field: _input(path) for field, path in paths.items()}
+
+
+def _input(path: Path) -> _Input:
+    """The files of a path. A merged model that an ended run has removed is made again of its adapter."""
+    if path.is_dir():
+        return _Input(_tree(path), "")
+    if path.exists():
+        return _Input({path.name: path}, path.name)
+    adapter = {f"adapter/{name}": file for name, file in _tree(path.parent / "adapter").items()}
+    return _Input(adapter, path.name)
 
 
 def _tree(path: Path) -> dict[str, Path]:
-    """The files of a folder by name; a single file under its own name."""
-    if path.is_file():
-        return {path.name: path}
+    """The files of a folder by name."""
     return {p.relative_to(path).as_posix(): p for p in sorted(path.rglob("*")) if p.is_file()}
 
 
