@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +13,6 @@ from freehold.cli.permission import Override
 from freehold.cli.rows import BadRow, Columns, Encoding, Group, MergeLabels, TrustCode
 
 if TYPE_CHECKING:
-    from freehold.runtime.cluster import Cluster
     from freehold.trial.planner import Plan
     from freehold.trial.run import Trial
 
@@ -183,13 +180,6 @@ def command(
     rival_key_env: Annotated[
         str, typer.Option(help="Name of the environment variable that holds the key for that server.")
     ] = "",
-    cluster: Annotated[
-        str,
-        typer.Option(
-            help="Ray cluster that does the steps: HOST:PORT, ray://HOST:PORT, or auto for one on this "
-            "machine; rows and models are sent to its nodes."
-        ),
-    ] = "",
     json: Json = False,
 ) -> None:
     """Find out whether an open model can do this job on this machine, how well, and at what cost.
@@ -266,12 +256,9 @@ def command(
         sink=progress.for_stream(),
     )
     chosen = choose_models(store, model or [])
-    with _joined(cluster) as nodes:
-        trial = Trial(
-            store, loaded, chosen, options, progress.for_stream(), override=override, say=say, cluster=nodes
-        )
-        _say_start(trial)
-        result = trial.run(lambda plan: _agree(trial, plan, yes))
+    trial = Trial(store, loaded, chosen, options, progress.for_stream(), override=override, say=say)
+    _say_start(trial)
+    result = trial.run(lambda plan: _agree(trial, plan, yes))
     folder = trial.folder
     if out is not None:
         from freehold.core.atomic_files import write_atomically
@@ -284,21 +271,6 @@ def command(
     else:
         print(report.ten_lines(result, folder))
     sys.exit(result.verdict.exit_code)
-
-
-@contextlib.contextmanager
-def _joined(address: str) -> Iterator[Cluster | None]:
-    """The cluster at the address, left at the end; None where none is named."""
-    if not address:
-        yield None
-        return
-    from freehold.runtime.cluster import connect
-
-    cluster = connect(address)
-    try:
-        yield cluster
-    finally:
-        cluster.close()
 
 
 def _say_start(trial: Trial) -> None:
@@ -326,12 +298,6 @@ def _say_start(trial: Trial) -> None:
     say(f"why this metric: {loaded.metric.reason}")
     for warning in sections.warnings(loaded):
         say(f"note: {warning}")
-    if trial.cluster is not None:
-        nodes = ", ".join(node.name for node in trial.cluster.nodes())
-        say(
-            f"the rows and these models will leave this machine, to the cluster at {trial.cluster.address} "
-            f"({nodes}), as you asked; they are removed there at the end"
-        )
     if options.rival_endpoint:
         say(
             f"the {len(splits.test)} test rows, the {len(splits.valid)} validation rows and up to "

@@ -92,6 +92,17 @@ def connect(address: str) -> Cluster:
     return cluster
 
 
+@contextmanager
+def joined(address: str) -> Iterator[Cluster | None]:
+    """The cluster at the address, left at the end of the block; None for an empty address. Raises MissingPart."""
+    cluster = connect(address) if address else None
+    try:
+        yield cluster
+    finally:
+        if cluster is not None:
+            cluster.close()
+
+
 def _unreachable(address: str, reason: str) -> MissingPart:
     if address == AUTO:
         return MissingPart(
@@ -206,6 +217,14 @@ class Cluster:
     def _check_stopped(self) -> None:
         if self._stopped.is_set():
             raise StepFailed("the step was interrupted", "run the same command again")
+
+    def sentence(self) -> str:
+        """What leaves this machine, and for where."""
+        nodes = ", ".join(node.name for node in self.nodes())
+        return (
+            f"the rows and these models will leave this machine, to the cluster at {self.address} ({nodes}), "
+            "as you asked; they are removed there at the end"
+        )
 
     # -- work ---------------------------------------------------------------------------------
 
