@@ -136,8 +136,10 @@ def users() -> list[str]:
     return [
         "## 1,000 users on one server",
         "",
-        "SmolLM2-135M on two cores, answers as in `benchmarks/serve.py`. Tokens needed = users x requests an hour / 3600 x",
-        "tokens of an answer; requests under way = requests a second x seconds of one (Little's law). The measured load has 32 requests",
+        "SmolLM2-135M on two cores, answers as in `benchmarks/serve.py`. Tokens needed = users x requests "
+        "an hour / 3600 x",
+        "tokens of an answer; requests under way = requests a second x seconds of one (Little's law). The "
+        "measured load has 32 requests",
         "at once, so the time of a request holds for up to 32 under way.",
         "",
         *constants(SPEED_32, SPEED_SHARED, FIRST_32, BETWEEN_32, ANSWER),
@@ -155,15 +157,18 @@ def users() -> list[str]:
             rows,
         ),
         "",
-        f"So one such server holds 1,000 users who ask up to {SPEED_32.value * 3.6 / ANSWER.value:.1f} times an hour each. "
-        "A larger model reads more weights for each token. If reading them is all that counts, its speed for one request is",
+        f"So one such server holds 1,000 users who ask up to {SPEED_32.value * 3.6 / ANSWER.value:.1f} "
+        "times an hour each. "
+        "A larger model reads more weights for each token. If reading them is all that counts, its speed "
+        "for one request is",
         f"{ALONE.value:g} x {WEIGHTS.value / 1e6:g} MB / its size:",
         "",
         *constants(ALONE, WEIGHTS),
         "",
         *table(["model (size assumed)", "size", "tokens/s, one request"], larger),
         "",
-        "The last table is a guess from one point, and no queue, no long prompt and no peak hour is in these figures.",
+        "The last table is a guess from one point, and no queue, no long prompt and no peak hour is in "
+        "these figures.",
     ]
 
 
@@ -183,9 +188,12 @@ def hubs() -> list[str]:
     return [
         "## 100 hubs of 2 million models",
         "",
-        "Each hub has a catalogue of its own. A search of one hub costs what was measured. A question to all of them is over when the",
-        "slowest hub has answered; if hubs are slow independently, all of them answer within one hub's p99 with a chance of 0.99 to the",
-        "power of their number. The last column is the share of slow answers that each hub may have so that 99 of 100 questions to all are quick.",
+        "Each hub has a catalogue of its own. A search of one hub costs what was measured. A question to "
+        "all of them is over when the",
+        "slowest hub has answered; if hubs are slow independently, all of them answer within one hub's p99 "
+        "with a chance of 0.99 to the",
+        "power of their number. The last column is the share of slow answers that each hub may have so that "
+        "99 of 100 questions to all are quick.",
         "",
         *constants(ENTRIES, DISK, SEARCH_P50, SEARCH_P99),
         "",
@@ -200,16 +208,21 @@ def hubs() -> list[str]:
             rows,
         ),
         "",
-        f"One process answers at most {1 / SEARCH_P50.value:,.0f} searches a second, one after the other at the median.",
+        f"One process answers at most {1 / SEARCH_P50.value:,.0f} searches a second, one after the other at "
+        "the median.",
         "",
         *constants(COPY, MODEL_BYTES, COMMITS),
         "",
-        f"Copying one hub's {ENTRIES.value:,.0f} models once moves {whole / 1e15:,.0f} PB: {whole / COPY.value / 86400:,.0f} days over one "
-        f"connection, {whole / COPY.value / 86400 / 100:.2f} days over 100 at once. So a hub holds what is asked for, and a mirror of everything is no plan.",
-        f"Of {COMMITS.value:,.0f} commits that were acknowledged while processes were killed, none was lost; with 95% confidence at most "
+        f"Copying one hub's {ENTRIES.value:,.0f} models once moves {whole / 1e15:,.0f} PB: "
+        f"{whole / COPY.value / 86400:,.0f} days over one "
+        f"connection, {whole / COPY.value / 86400 / 100:.2f} days over 100 at once. So a hub holds what is "
+        "asked for, and a mirror of everything is no plan.",
+        f"Of {COMMITS.value:,.0f} commits that were acknowledged while processes were killed, none was "
+        "lost; with 95% confidence at most "
         f"3 / {COMMITS.value:,.0f} = {3 / COMMITS.value:.2%} of such commits are.",
         "",
-        "Not measured: a hub with that many models *and* their files, hubs far apart, and many people who write at once.",
+        "Not measured: a hub with that many models *and* their files, hubs far apart, and many people who "
+        "write at once.",
     ]
 
 
@@ -261,9 +274,12 @@ def tuning() -> list[str]:
     return [
         "## Tuning a 70B model",
         "",
-        "LoRA of rank 16 on every matrix, on one card. Arithmetic of a token: 4 operations for each weight (2 forward, 2 backward: frozen weights",
-        f"need no gradient). The 1B run did {flops / 1e12:.0f} TFLOP/s by that count; the same rate is taken for 70B, whose matrices are larger, so it is",
-        "rather too low. Layers computed again cost a third more. Memory is Freehold's own plan (`freehold.training.memory`), which was 0.1 to 3.6 GiB too",
+        "LoRA of rank 16 on every matrix, on one card. Arithmetic of a token: 4 operations for each weight "
+        "(2 forward, 2 backward: frozen weights",
+        f"need no gradient). The 1B run did {flops / 1e12:.0f} TFLOP/s by that count; the same rate is "
+        "taken for 70B, whose matrices are larger, so it is",
+        "rather too low. Layers computed again cost a third more. Memory is Freehold's own plan "
+        "(`freehold.training.memory`), which was 0.1 to 3.6 GiB too",
         "high on a card for models of 1B and less, and is not checked at this size.",
         "",
         *constants(CARD_SPEED, CARD_PARAMETERS, SLOWER_4BIT, LARGE_PARAMETERS, ROWS, ROW_TOKENS, EPOCHS),
@@ -281,12 +297,16 @@ def tuning() -> list[str]:
             rows,
         ),
         "",
-        "The price per hour is what people state for rented cards in general; an H200 may cost more. `freehold rent` names its source. That 8 bit is as slow "
+        "The price per hour is what people state for rented cards in general; an H200 may cost more. "
+        "`freehold rent` names its source. That 8 bit is as slow "
         "beside 16 bit as 4 bit is an assumption.",
         "",
-        f"With `tune --workers`, workers add their gradients once a step: {adapter / 1e6:,.0f} million values of the adapter, "
-        f"{adapter * 4 / 1e9:.2f} GB in 32 bit. Between two machines at 25 Gbit/s (assumed) that takes {exchange:.1f} s, as each sends and gets "
-        f"them once. A step of 32 rows of {ROW_TOKENS.value:g} tokens takes one card {step:.1f} s in 4 bit, so the exchange costs two cards "
+        f"With `tune --workers`, workers add their gradients once a step: {adapter / 1e6:,.0f} million "
+        "values of the adapter, "
+        f"{adapter * 4 / 1e9:.2f} GB in 32 bit. Between two machines at 25 Gbit/s (assumed) that takes "
+        f"{exchange:.1f} s, as each sends and gets "
+        f"them once. A step of 32 rows of {ROW_TOKENS.value:g} tokens takes one card {step:.1f} s in 4 bit, "
+        "so the exchange costs two cards "
         f"{exchange / (step / 2):.0%} on top of half of that.",
     ]
 

@@ -16,7 +16,7 @@ from freehold.training.recipe import Recipe
 from freehold.training.training_rows import TrainingRows
 from tests.hub.models import gguf
 
-# of different lengths, so that the workers' shares of a batch differ in answer tokens; 22 rows are no whole batches
+# of different lengths, so that the workers' shares of a batch differ in tokens; 22 rows are no whole batches
 ROWS = tuple(([1, 5, 9, 4 + n % 20], [3 + n % 17] * (1 + n % 4)) for n in range(22))
 PAIR = ([1, 5], [6, 2], [7, 2])
 RECIPE = Recipe(rank=2, alpha=4.0, batch_rows=4, steps=8, validations=4, precision="f32", checkpoint_s=0.0)

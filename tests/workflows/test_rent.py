@@ -1,4 +1,4 @@
-"""Task files for a rented card: what leaves the machine, what it costs, and that the files are well formed."""
+"""Task files for a rented card: what leaves the machine, what it costs, and the files' form."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SKYPILOT_TASK = {
         "run": {"type": "string"},
     },
 }
-#: Likewise of a dstack task, after ``dstack._internal.core.models.configurations.TaskConfiguration`` of 0.22.5.
+#: Likewise of a dstack task, after ``dstack._internal.core.models.configurations`` of 0.22.5.
 DSTACK_TASK = {
     "type": "object",
     "additionalProperties": False,

@@ -62,7 +62,8 @@ def command(
         )
         return
     print(
-        f"wrote {files[0]}; put the files beside it and start it with: sky launch -c {plan.name} -i 30 {files[0]}"
+        f"wrote {files[0]}; put the files beside it and start it with: sky launch -c {plan.name} -i 30 "
+        f"{files[0]}"
     )
     print(f"wrote {files[1]}; start it with: dstack apply -f {files[1]}")
     if plan.verb == "serve":

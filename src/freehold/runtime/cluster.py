@@ -80,7 +80,9 @@ def connect(address: str) -> Cluster:
     if address != AUTO:
         _check_reachable(address)
     try:
-        ray.init(address=address, log_to_driver=False, configure_logging=False, logging_level="critical")
+        ray.init(
+            address=address, log_to_driver=False, configure_logging=False, logging_level=logging.CRITICAL
+        )
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise _unreachable(address, str(error).strip().splitlines()[0] if str(error) else "") from error
     cluster = Cluster(address)
@@ -94,7 +96,9 @@ def connect(address: str) -> Cluster:
 
 @contextmanager
 def joined(address: str) -> Iterator[Cluster | None]:
-    """The cluster at the address, left at the end of the block; None for an empty address. Raises MissingPart."""
+    """The cluster at the address, left at the end of the block; None for an empty address. Raises as
+    :func:`connect`.
+    """
     cluster = connect(address) if address else None
     try:
         yield cluster
@@ -166,13 +170,14 @@ class Cluster:
     def _facts_of(self, node_id: str, host: str) -> Facts | None:
         """What a node says of itself, asked once; None where it died before it answered."""
         import ray  # pyright: ignore[reportMissingImports]
+        from ray import exceptions  # pyright: ignore[reportMissingImports]
 
         if node_id not in self._facts:
             try:
                 self._facts[node_id] = ray.get(self._start(node_id, cluster_node.facts))
             except _losses():
                 return None
-            except ray.exceptions.RayError as error:
+            except exceptions.RayError as error:
                 reason = str(error).strip().splitlines()[-1]
                 raise _cannot_run(host, reason) from error
             if self._facts[node_id].version != cluster_node.version():
@@ -211,7 +216,7 @@ class Cluster:
                 self._check_stopped()
 
     def stop(self) -> None:
-        """End what runs for this process, in whatever thread it is waited for: that thread gets StepFailed."""
+        """End what runs for this process: the threads that wait for it get StepFailed."""
         self._stopped.set()
 
     def _check_stopped(self) -> None:
@@ -252,10 +257,11 @@ class Cluster:
     def call(self, node: Node, function: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Result:
         """The result of a small piece of work on a node. Raises what it raises, and Ray's errors."""
         import ray  # pyright: ignore[reportMissingImports]
+        from ray import exceptions  # pyright: ignore[reportMissingImports]
 
         try:
             return ray.get(self._start(node.id, function, *args, **kwargs))
-        except ray.exceptions.RayTaskError as error:
+        except exceptions.RayTaskError as error:
             if isinstance(error.cause, Exception):
                 raise error.cause from None
             raise
@@ -271,6 +277,7 @@ class Cluster:
     ) -> Result:
         """Have the whole node do ``function``, a Ray task with this name. ``on_look``: called meanwhile."""
         import ray  # pyright: ignore[reportMissingImports]
+        from ray import exceptions  # pyright: ignore[reportMissingImports]
 
         task = self._task(node.id, function, name, node.cpus, node.gpus).remote(*args, **kwargs)
         try:
@@ -278,7 +285,7 @@ class Cluster:
                 self._check_stopped()
                 on_look()
             return ray.get(task)
-        except ray.exceptions.RayTaskError as error:
+        except exceptions.RayTaskError as error:
             if isinstance(error.cause, Exception):
                 raise error.cause from None
             raise

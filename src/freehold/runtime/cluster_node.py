@@ -1,4 +1,4 @@
-"""What a node of a cluster does with the files of a job: it keeps them by digest, and forgets them at the end.
+"""What a node of a cluster does with the files of a job: it keeps them by digest until the end.
 
 Every function here runs on the node, in a process of Ray. A job's files are in ``cluster/JOB`` of the node's
 own home: ``blobs`` by sha256, and ``folders`` made of them. A blob that the node's store holds is not sent.

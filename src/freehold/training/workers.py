@@ -1,9 +1,10 @@
+# pyright: reportPrivateImportUsage=false
 """One training run by several workers: processes on this machine, each with a share of every batch's rows.
 
-Each worker holds the whole model. It computes the gradients of its rows, then all add theirs up, so a step is
-the same as one worker's step with the whole batch, but for the order of sums. This is torch.distributed, which
-comes with torch: NCCL between cards, gloo between processors. Ray Train would wrap the same calls and add a
-package to every tuning.
+Each worker holds the whole model. It computes the gradients of its rows, then all add theirs up, so a step
+is the same as one worker's step with the whole batch, but for the order of sums. This is torch.distributed,
+which comes with torch: NCCL between cards, gloo between processors. Ray Train would wrap the same calls and
+add a package to every tuning.
 
 Workers meet through a file and talk over the loopback interface: nothing is reachable from outside.
 """
@@ -95,7 +96,7 @@ class WorkerTrainer(Trainer):
         return torch.tensor(totals[0]), round(totals[1])
 
     def validate(self) -> tuple[float, float]:
-        """(mean loss per answer token, share of rows answered exactly), each worker with a share of the rows."""
+        """(mean loss per answer token, share of rows answered exactly); each worker takes some rows."""
         rows, self.valid = self.valid, self.valid[self.rank :: self.workers]
         try:
             loss, exact = super().validate() if self.valid else (0.0, 0.0)

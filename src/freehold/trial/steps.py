@@ -108,7 +108,7 @@ class Steps:
         return _write(place, arguments, {**value, "seconds": stopwatch.seconds()})
 
     def run_all(self, calls: Sequence[Call[Result]]) -> list[Result]:
-        """The results of several steps that do not need each other, in their order. Raises like :meth:`run`."""
+        """The results of steps that do not need each other, in their order. Raises like :meth:`run`."""
         return [self.run(call.name, call.arguments, again=call.again) for call in calls]
 
     def _do(self, arguments: Arguments[Any], name: str, stopwatch: Stopwatch, end_s: float) -> JsonObject:

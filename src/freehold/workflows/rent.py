@@ -1,8 +1,8 @@
 """The same trial or server on a rented card: task files for SkyPilot and dstack, and what they cost.
 
-Nothing is rented and nothing is sent here. :func:`plan` says which files would leave this machine and at which
-hourly price; :func:`write` writes the task files. Prices are never guessed: they come from the person, or from
-the catalogue that SkyPilot keeps on this machine, with its date.
+Nothing is rented and nothing is sent here. :func:`plan` says which files would leave this machine and what
+an hour costs; :func:`write` writes the task files. Prices are never guessed: they come from the person, or
+from the catalogue that SkyPilot keeps on this machine, with its date.
 """
 
 from __future__ import annotations
