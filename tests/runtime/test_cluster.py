@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,6 +16,7 @@ from freehold.core.errors import MissingPart
 from freehold.runtime import cluster as clusters
 from freehold.runtime import cluster_node
 from freehold.runtime.cluster import Node
+from tests.ray_cluster import RayCluster, started
 
 
 def test_without_ray_the_command_that_installs_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,14 +57,10 @@ def test_a_plan_rests_on_what_every_machine_has() -> None:
 
 
 @pytest.fixture
-def ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A cluster whose head does no work."""
-    cluster_utils = pytest.importorskip("ray.cluster_utils")
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    head = {"num_cpus": 0, "object_store_memory": 100 << 20, "include_dashboard": False}
-    cluster = cluster_utils.Cluster(initialize_head=True, head_node_args=head)
-    yield cluster
-    cluster.shutdown()
+def one_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RayCluster]:
+    """A cluster of one node beside its head."""
+    with started([tmp_path / "there"], monkeypatch) as cluster:
+        yield cluster
 
 
 def _end_its_process_once(mark: str) -> int:
@@ -77,12 +73,10 @@ def _end_its_process_once(mark: str) -> int:
 
 @pytest.mark.minutes
 def test_work_whose_process_dies_is_done_again_and_files_go_there_and_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ray: Any
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_node: RayCluster
 ) -> None:
     monkeypatch.setenv("FREEHOLD_HOME", str(tmp_path / "here"))
-    environment = {"FREEHOLD_HOME": str(tmp_path / "there")}
-    ray.add_node(num_cpus=1, object_store_memory=100 << 20, include_dashboard=False, env_vars=environment)
-    cluster = clusters.connect(ray.address)
+    cluster = clusters.connect(one_node.address)
     lost: list[str] = []
     try:
 

@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from freehold.trial.report_record import Report
 from freehold.trial.run import Trial
 from tests.entry import pull
 from tests.hub.models import gguf
+from tests.ray_cluster import RayCluster, started
 from tests.trial.rows import labelled, task_of
 
 PAIRS = [("card", "a"), ("pin", "b")] * 12
@@ -36,31 +37,11 @@ OPTIONS = Options(
 )
 
 
-@dataclass
-class TwoNodes:
-    """A cluster whose head does no steps, and two nodes with a home each."""
-
-    address: str
-    homes: list[Path]
-    nodes: list[Any]
-    ray: Any
-
-    def kill(self, number: int) -> None:
-        """End a node's processes at once."""
-        self.ray.remove_node(self.nodes[number], allow_graceful=False)
-
-
 @pytest.fixture
-def two_nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TwoNodes]:
+def two_nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RayCluster]:
     """Started for one test: killing a node is part of it."""
-    cluster_utils = pytest.importorskip("ray.cluster_utils")
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    memory = {"object_store_memory": 100 << 20, "include_dashboard": False}
-    ray = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **memory})
-    homes = [tmp_path / name for name in ("node-a", "node-b")]
-    nodes = [ray.add_node(num_cpus=1, env_vars={"FREEHOLD_HOME": str(home)}, **memory) for home in homes]
-    yield TwoNodes(ray.address, homes, nodes, ray)
-    ray.shutdown()
+    with started([tmp_path / name for name in ("node-a", "node-b")], monkeypatch) as cluster:
+        yield cluster
 
 
 def trial_of(home: Path, cluster: clusters.Cluster | None) -> Trial:
@@ -84,7 +65,7 @@ def figures(report: Report) -> dict[str, Any]:
 
 @pytest.mark.minutes
 def test_a_cluster_gives_the_report_of_one_machine_though_a_node_dies(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, two_nodes: TwoNodes
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, two_nodes: RayCluster
 ) -> None:
     monkeypatch.setenv("FREEHOLD_HOME", str(tmp_path / "here"))
     here = trial_of(tmp_path / "here", None)
@@ -107,7 +88,7 @@ def test_a_cluster_gives_the_report_of_one_machine_though_a_node_dies(
     assert [record for record in records if record["lost"]]
 
 
-def _kill_while_tuning(two_nodes: TwoNodes) -> None:
+def _kill_while_tuning(two_nodes: RayCluster) -> None:
     """Kill whichever node begins to tune first."""
     while True:
         for number, home in enumerate(two_nodes.homes):
