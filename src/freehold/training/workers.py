@@ -127,6 +127,18 @@ class WorkerTrainer(Trainer):
         return tensor.tolist()
 
 
+def check(workers: int, rows: TrainingRows, recipe: Recipe) -> None:
+    """Raises UsageError where so many workers cannot train these rows by this recipe."""
+    if rows.preferences:
+        raise UsageError("--workers does not train on preferences", "leave out --workers")
+    if not 1 <= workers <= MOST_WORKERS:
+        raise UsageError(f"--workers {workers}: must be from 1 to {MOST_WORKERS}", "pass another number")
+    if workers > recipe.batch_rows:
+        raise UsageError(
+            f"--workers {workers}: a batch has {recipe.batch_rows} rows only", "pass fewer workers"
+        )
+
+
 def train(
     weights: Path,
     rows: TrainingRows,
@@ -143,14 +155,7 @@ def train(
     Raises UsageError where the rows or the number do not allow it, MissingPart where there are fewer cards
     than workers, StepFailed where a worker dies.
     """
-    if rows.preferences:
-        raise UsageError("--workers does not train on preferences", "leave out --workers")
-    if not 1 <= workers <= MOST_WORKERS:
-        raise UsageError(f"--workers {workers}: must be from 1 to {MOST_WORKERS}", "pass another number")
-    if workers > recipe.batch_rows:
-        raise UsageError(
-            f"--workers {workers}: a batch has {recipe.batch_rows} rows only", "pass fewer workers"
-        )
+    check(workers, rows, recipe)
     job = TrainingJob(
         weights, list(rows.train), list(rows.valid), recipe, device, checkpoint, last_step, workers
     )
