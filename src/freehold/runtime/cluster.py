@@ -243,6 +243,12 @@ class Cluster:
         """Start a small piece of work beside what runs on the node; Ray's reference to its result."""
         return self._task(node_id, function, function.__name__, 0, 0).remote(*args, **kwargs)
 
+    def _get(self, started: Any) -> Any:
+        """What :meth:`_start` has started, once it is done; a list of it for a list."""
+        import ray  # pyright: ignore[reportMissingImports]
+
+        return ray.get(started)
+
     def _task(self, node_id: str, function: Callable[..., Any], name: str, cpus: float, gpus: float) -> Any:
         import ray  # pyright: ignore[reportMissingImports]
         from ray.util.scheduling_strategies import (  # pyright: ignore[reportMissingImports]
@@ -333,8 +339,6 @@ class Cluster:
 
     def send(self, node: Node, job: str, paths: dict[str, Path]) -> None:
         """Bring files to a node, as far as it lacks them. ``paths``: digest -> file on this machine."""
-        import ray  # pyright: ignore[reportMissingImports]
-
         described = {sha256: self.described(path) for sha256, path in paths.items()}
         for sha256 in self.call(node, cluster_node.missing, job, list(described.values())):
             under_way: deque[Any] = deque()
@@ -344,10 +348,10 @@ class Cluster:
                     under_way.append(self._start(node.id, cluster_node.receive, job, sha256, offset, data))
                     offset += len(data)
                     if len(under_way) >= _WINDOW:
-                        ray.get(under_way.popleft())
+                        self._get(under_way.popleft())
             if not under_way:  # an empty file
                 under_way.append(self._start(node.id, cluster_node.receive, job, sha256, 0, b""))
-            ray.get(list(under_way))
+            self._get(list(under_way))
             self.call(node, cluster_node.accept, job, described[sha256])
         self._holds.setdefault(node.id, set()).update(described)
 
