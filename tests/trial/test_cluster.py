@@ -82,7 +82,7 @@ def test_a_cluster_gives_the_report_of_one_machine_though_a_node_dies(
     finally:
         cluster.close()
     assert figures(report) == figures(alone)
-    assert report.verdict.kind == alone.verdict.kind
+    assert report.verdict.verdict == alone.verdict.verdict
     records = [json.loads(path.read_text()) for path in trial.folder.glob("steps/*/node.json")]
     assert len({record["node"] for record in records}) == 2
     assert [record for record in records if record["lost"]]
