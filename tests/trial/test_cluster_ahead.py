@@ -72,7 +72,9 @@ def test_the_report_is_that_of_one_machine_though_a_node_dies(
     cluster = FolderCluster(tmp_path)
     trial = trial_of(tmp_path / "driver", cluster)
     report = trial.run(lambda plan: plan.budget_s)
-    assert max(Counter(name for _, name in cluster.done).values()) == 1  # each step was done once
+    # steps without a limit of time are done once; a busy machine may end others, which are done again
+    counts = Counter(name for _, name in cluster.done)
+    assert {counts[name] for name in counts if name.startswith(("look", "tune", "shrink"))} == {1}
     assert {node for node, _ in cluster.done} == {"a", "b"}
     assert report.cluster is not None
     assert len(report.cluster.lost) == 1
