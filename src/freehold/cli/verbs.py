@@ -17,7 +17,7 @@ HEADINGS: dict[str, tuple[str, ...]] = {
     "Get models": ("pull", "find", "fit", "models", "show", "rm", "gc", "store"),
     "Decide": ("trial", "trials", "report"),
     "Improve": ("tune", "shrink", "mask"),
-    "Run": ("run", "chat", "serve", "usage"),
+    "Run": ("run", "chat", "serve", "rent", "usage"),
     "Share": ("export", "archive", "restore", "push", "mirror", "hub"),
     "Trust": ("verify", "certify", "reproduce", "licence", "scan", "signer"),
     "Administer": ("key", "policy", "plugins"),
