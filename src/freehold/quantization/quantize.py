@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from freehold.core import atomic_files
+from freehold.core import atomic_files, machine
 from freehold.core.errors import StepFailed, UsageError
 from freehold.inference.llama import heard, library
 from freehold.models.formats import gguf
@@ -59,7 +59,7 @@ def quantize(
         raise UsageError(f"{kind!r} is not a quantization type", f"use one of {', '.join(sorted(numbers))}")
     params = llama_cpp.llama_model_quantize_default_params()
     params.ftype = numbers[kind]
-    params.nthread = threads or len(os.sched_getaffinity(0))
+    params.nthread = threads or machine.cores()
     params.allow_requantize = True
     imatrix = _importance_data(importance) if importance else None
     if imatrix is not None:
