@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -51,6 +52,10 @@ def build(
         str,
         typer.Option(help="Kind of card: cuda, vulkan or metal; auto: the one whose tools are here; none."),
     ] = "auto",
+    wheels: Annotated[
+        Path | None,
+        typer.Option(help="Folder that also gets the built wheel, for machines without a compiler."),
+    ] = None,
     again: Annotated[bool, typer.Option("--again", help="Build even if it was built before.")] = False,
 ) -> None:
     """Build llama.cpp for this machine's processor and card; it is used from the next start on.
@@ -64,5 +69,5 @@ def build(
 
     settings.go_quiet()
     say(
-        f"the text engine from the next start on: {engine.build(gpu, again=again, sink=progress.for_stream())}"
+        f"the text engine from the next start on: {engine.build(gpu, again=again, wheels=wheels, sink=progress.for_stream())}"
     )

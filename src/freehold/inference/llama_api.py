@@ -341,6 +341,8 @@ class LlamaLibrary:
 
     def _fault(self) -> str:
         """What is laid out differently; empty if nothing is."""
+        if lacking := [name for name in _NEEDED if not self.holds(name)]:
+            return f"it has no {lacking[0]}"
         for function, structure, defaults in (
             ("llama_model_default_params", llama_model_params, MODEL_DEFAULTS),
             ("llama_context_default_params", llama_context_params, CONTEXT_DEFAULTS),
@@ -373,6 +375,14 @@ def _load(path: Path) -> ctypes.CDLL:
         ) from None
 
 
+#: Functions that the check itself calls.
+_NEEDED = (
+    "llama_model_default_params",
+    "llama_context_default_params",
+    "llama_batch_init",
+    "llama_batch_free",
+    "ggml_get_type_traits",
+)
 _MARK = 0xA5
 _BEYOND = 256
 

@@ -67,8 +67,12 @@ def cmake_arguments(card: str) -> str:
     return " ".join((*ours, *([CARDS[card]] if card else []), os.environ.get("CMAKE_ARGS", ""))).strip()
 
 
-def build(choice: str = AUTO, *, again: bool = False, sink: Sink = silent) -> EngineBuild:
+def build(
+    choice: str = AUTO, *, again: bool = False, wheels: Path | None = None, sink: Sink = silent
+) -> EngineBuild:
     """The build for this processor and card, made unless it is there already (``again``: even then).
+
+    ``wheels``: a folder that gets the built wheel too; then it is built in any case.
 
     Waits for a build that another process makes. Raises UsageError, MissingPart, StepFailed.
     """
@@ -76,7 +80,7 @@ def build(choice: str = AUTO, *, again: bool = False, sink: Sink = silent) -> En
     with atomic_files.locked(settings.home() / "engine.lock", "the text engine's build", wait=True):
         importlib.invalidate_caches()
         built = [found for found in engine_build.available() if found.kind == engine_build.BUILT]
-        if built and not again and (not card or card in built[0].cards):
+        if built and not again and wheels is None and (not card or card in built[0].cards):
             return built[0]
         if not any(map(shutil.which, _COMPILERS)):
             raise MissingPart(
@@ -89,6 +93,9 @@ def build(choice: str = AUTO, *, again: bool = False, sink: Sink = silent) -> En
             _pip(_wheel_command(Path(folder)), card)
             progress.more(1)
             wheel = next(Path(folder).glob("*.whl"))
+            if wheels is not None:
+                wheels.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(wheel, wheels / wheel.name)
             _pip(["install", "--force-reinstall", "--no-deps", str(wheel)], card)
             progress.more(1)
     importlib.invalidate_caches()
