@@ -57,6 +57,7 @@ def build(
         typer.Option(help="Folder that also gets the built wheel, for machines without a compiler."),
     ] = None,
     again: Annotated[bool, typer.Option("--again", help="Build even if it was built before.")] = False,
+    json: Json = False,
 ) -> None:
     """Build llama.cpp for this machine's processor and card; it is used from the next start on.
 
@@ -68,6 +69,8 @@ def build(
     from freehold.workflows import engine
 
     settings.go_quiet()
-    say(
-        f"the text engine from the next start on: {engine.build(gpu, again=again, wheels=wheels, sink=progress.for_stream())}"
-    )
+    built = engine.build(gpu, again=again, wheels=wheels, sink=progress.for_stream())
+    if json:
+        print_json(_fields(built))
+    else:
+        say(f"the text engine from the next start on: {built}")

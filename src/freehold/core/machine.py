@@ -106,8 +106,13 @@ def made_with() -> dict[str, str]:
 
 def peak_memory_bytes() -> int:
     """Highest resident memory of this process so far."""
-    import resource
     import sys
+
+    if sys.platform == "win32":
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

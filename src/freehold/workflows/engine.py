@@ -117,7 +117,7 @@ def _pip(arguments: list[str], card: str) -> None:
             f'CMAKE_ARGS="{cmake_arguments(card)}" uv pip install {BUILT_PACKAGE}=={BUILT_VERSION}',
         )
     result = subprocess.run(
-        [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", *arguments],
+        [sys.executable, "-P", "-m", "pip", "--disable-pip-version-check", "--quiet", *arguments],
         env=os.environ | {"CMAKE_ARGS": cmake_arguments(card)},
         capture_output=True,
         text=True,
