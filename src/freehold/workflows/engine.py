@@ -90,13 +90,16 @@ def build(
             tempfile.TemporaryDirectory(prefix="freehold-engine-") as folder,
             task(sink, "building the text engine", 2, "steps") as progress,
         ):
-            _pip(_wheel_command(Path(folder)), card)
+            # pip's cache does not know a card's build from another's
+            fresh = ["--no-cache-dir"] if again or card or os.environ.get("CMAKE_ARGS") else []
+            _pip([*_wheel_command(Path(folder)), *fresh], card)
             progress.more(1)
             wheel = next(Path(folder).glob("*.whl"))
             if wheels is not None:
                 wheels.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(wheel, wheels / wheel.name)
             _pip(["install", "--force-reinstall", "--no-deps", str(wheel)], card)
+            _pip(["install", f"{BUILT_PACKAGE}=={BUILT_VERSION}"], card)  # the rest of what it needs
             progress.more(1)
     importlib.invalidate_caches()
     return next(found for found in engine_build.available() if found.kind == engine_build.BUILT)
@@ -104,7 +107,7 @@ def build(
 
 def _wheel_command(folder: Path) -> list[str]:
     return [
-        *("wheel", "--no-deps", "--no-binary", BUILT_PACKAGE, "--no-cache-dir"),
+        *("wheel", "--no-deps", "--no-binary", BUILT_PACKAGE),
         *("--wheel-dir", str(folder), f"{BUILT_PACKAGE}=={BUILT_VERSION}"),
     ]
 
