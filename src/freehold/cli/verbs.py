@@ -20,7 +20,7 @@ HEADINGS: dict[str, tuple[str, ...]] = {
     "Run": ("run", "chat", "serve", "rent", "usage"),
     "Share": ("export", "archive", "restore", "push", "mirror", "hub"),
     "Trust": ("verify", "certify", "reproduce", "licence", "scan", "signer"),
-    "Administer": ("key", "policy", "plugins"),
+    "Administer": ("key", "policy", "plugins", "engine"),
 }
 _EXAMPLE = "Example: "
 #: Longer than any summary: lines are wrapped, not cut.

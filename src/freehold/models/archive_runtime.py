@@ -9,6 +9,7 @@ Python version, which the note beside them names.
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import platform
 import subprocess
 import sys
@@ -93,6 +94,11 @@ def gather(
         raise Unsupported(
             f"{model.name} is {model.info.format}; a runtime is packed with GGUF models",
             "archive a GGUF of it, or leave --with-runtime out",
+        )
+    if importlib.util.find_spec("llama_cpp") is None:
+        raise MissingPart(
+            "a runtime is packed with the text engine that was built here, and none was",
+            "freehold engine build",
         )
     pinned = [f"{name}=={importlib.metadata.version(name)}" for name in _closure(ENGINE)]
     wheels = folder / "wheels"

@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from freehold.core import atomic_files, machine, settings, statistics
+from freehold.core import atomic_files, extras, machine, settings, statistics
 from freehold.core.errors import DoesNotFit
 from freehold.core.json_types import JsonObject
 from freehold.core.progress import Sink, duration
@@ -48,6 +48,7 @@ from freehold.trial.baselines import Baseline
 from freehold.trial.candidates import TriedModel, choose_models
 from freehold.trial.choice import FEWEST_CHOICE_ROWS, TEST, VALIDATION, Choice
 from freehold.trial.clock import Clock
+from freehold.trial.engine_hold import hold_engine
 from freehold.trial.looks import Look
 from freehold.trial.options import ADDED, FREE, Options
 from freehold.trial.planner import Plan, Work
@@ -105,6 +106,7 @@ class Trial:
         PolicyDenied where the policy does not allow tuning.
         """
         if options.tune:
+            extras.need("torch", "tuning (which --no-tune leaves out)")
             permit_models(store, "tune", models, override, say)
             permit_rows(task.splits.train, "mask them first (freehold mask), or pass --no-tune")
         self.store, self.task, self.models, self.options = store, task, models, options
@@ -155,6 +157,8 @@ class Trial:
         from freehold.trial.summary import summarise
 
         with atomic_files.locked(self.folder / "lock", f"this trial ({self.id})"):
+            if held := hold_engine(self.folder):
+                self.notes.append(held)
             if not self.task_file.exists():
                 tasks.save(self.task, self.task_file)
             self.models = [candidates.as_gguf(self, model) for model in self.models]
