@@ -103,6 +103,24 @@ def gather(
     pinned = [f"{name}=={importlib.metadata.version(name)}" for name in _closure(ENGINE)]
     wheels = folder / "wheels"
     wheels.mkdir(parents=True)
+    _fetch_wheels(pinned, wheels, sink)
+    weights = next(name for name in model.manifest if name.endswith(".gguf"))
+    note = NOTE.format(
+        name=model.name,
+        revision=model.revision[:12],
+        engine=ENGINE,
+        system=platform.system(),
+        processor=platform.machine(),
+        python=".".join(platform.python_version_tuple()[:2]),
+        weights=weights,
+    )
+    atomic_files.write_atomically(folder / "README.txt", note)
+    atomic_files.write_atomically(folder / "run.py", program(plain_template, plain_stop))
+    return {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def _fetch_wheels(pinned: list[str], wheels: Path, sink: Sink) -> None:
+    """Put the wheels of packages into a folder. Raises MissingPart, NotFound."""
     command = [
         sys.executable,
         "-P",
@@ -132,19 +150,6 @@ def gather(
             f"the wheels of the runtime could not be fetched ({cause.removeprefix('ERROR: ')})",
             "check the network, or leave --with-runtime out",
         )
-    weights = next(name for name in model.manifest if name.endswith(".gguf"))
-    note = NOTE.format(
-        name=model.name,
-        revision=model.revision[:12],
-        engine=ENGINE,
-        system=platform.system(),
-        processor=platform.machine(),
-        python=".".join(platform.python_version_tuple()[:2]),
-        weights=weights,
-    )
-    atomic_files.write_atomically(folder / "README.txt", note)
-    atomic_files.write_atomically(folder / "run.py", program(plain_template, plain_stop))
-    return {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def program(plain_template: str, plain_stop: str) -> str:
