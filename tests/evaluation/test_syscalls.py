@@ -1,4 +1,4 @@
-"""The sandbox's filter, run as the kernel runs it: refused calls are refused, what Python needs is not."""
+"""The filter of the sandbox, run as the kernel runs it: what it refuses, and what Python needs."""
 
 from __future__ import annotations
 

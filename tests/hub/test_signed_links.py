@@ -1,4 +1,4 @@
-"""Rights that a link or a token carries: bound to what was asked for, and checked when they are used."""
+"""Rights that a link or a token carries: bound to what was asked for, looked at again when used."""
 
 from __future__ import annotations
 

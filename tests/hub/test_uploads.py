@@ -1,4 +1,4 @@
-"""Records of who uploaded what: for one repository and a day, or for as long as clients remember a xorb."""
+"""Who uploaded what: for one repository and a day, or for a xorb as long as clients remember it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""States of long prompts on disk: found by what they share, within their room, for their scope alone."""
+"""States of long prompts on disk: found by what they share, kept within a limit, for their scope alone."""
 
 from __future__ import annotations
 

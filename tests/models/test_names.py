@@ -102,10 +102,18 @@ def test_names_that_are_one_file_on_some_system_are_refused_together(paths: list
     assert re.search(reason, str(raised.value))
 
 
+def refused(paths: list[str]) -> bool:
+    try:
+        check_together(paths)
+    except UsageError:
+        return True
+    return False
+
+
 def test_names_that_differ_go_together() -> None:
-    check_together([])
-    check_together(["a/b", "a/c", "a.b", "ab", "b/a"])
-    check_together(["a", "a"])  # the same name twice is one file
+    assert not refused([])
+    assert not refused(["a/b", "a/c", "a.b", "ab", "b/a"])
+    assert not refused(["a", "a"])  # the same name twice is one file
 
 
 def test_files_and_folders_together_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -231,14 +231,12 @@ def test_an_adapter_whose_base_is_gone_names_it(store: Store, folder_model: Mode
 
 
 def test_what_cannot_be_converted_is_run_by_transformers_and_said(store: Store, tmp_path: Path) -> None:
-    model = store.add("other", made_here(files_in(tiny.model("olmo2", tmp_path / "other"))), {})
+    model = store.add("other", made_here(files_in(tiny.model("opt", tmp_path / "other"))), {})
     said: list[str] = []
     assert runnable(store, model, said.append) == model
-    assert said == [
-        "run by transformers in 32 bits, because llama.cpp cannot run other: "
-        "the architecture 'olmo2' cannot be converted to GGUF here; "
-        "llama, mistral, qwen2, qwen3 and gemma3_text can"
-    ]
+    (sentence,) = said
+    assert sentence.startswith("run by transformers in 32 bits, because llama.cpp cannot run other: ")
+    assert "cannot convert this model" in sentence
 
 
 def test_what_is_run_by_llama_cpp_is_said(store: Store, folder_model: Model) -> None:

@@ -81,11 +81,11 @@ def test_the_device_is_chosen_and_the_reason_said(
 
 
 def test_a_device_that_is_not_here_is_refused_with_those_that_are() -> None:
-    with pytest.raises(MissingPart, match=r"--device cuda: torch.*here are: cpu"):
+    with pytest.raises(MissingPart, match=r"--device cuda: torch.*available here: cpu"):
         devices.choose("cuda", [CPU])
-    with pytest.raises(MissingPart, match="here are: cuda:0, cpu"):
+    with pytest.raises(MissingPart, match="available here: cuda:0, cpu"):
         devices.choose("cuda:3", [OLD, CPU])
-    with pytest.raises(UsageError, match="--device gpu: there is no such kind"):
+    with pytest.raises(UsageError, match="--device gpu: unknown kind of device"):
         devices.choose("gpu", [NEW, CPU])
     with pytest.raises(UsageError, match="--device cuda:x"):
         devices.choose("cuda:x", [NEW, CPU])

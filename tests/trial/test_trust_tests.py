@@ -1,4 +1,4 @@
-"""Which variants are tested for safety and memorization, on how many rows, and within what time."""
+"""Which variants are tested for safety and memorization, on how much, and within what time."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def safety(answer: str = NO, asked: int = 20) -> SafetyResult:
 
 
 class Recorded:
-    """Steps that note what they are given. ``results``: by the variant's digest; none: OutOfTime."""
+    """Steps that note what they are given. ``results``: by the step's name; OutOfTime where there is none."""
 
     def __init__(self, results: dict[str, Any]):
         self.results, self.given = results, list[tuple[str, Any, float]]()
 
     def run(self, name: str, arguments: Any, *, end_s: float, again: object) -> Any:
         self.given.append((name, arguments, end_s))
-        result = self.results.get(f"{name} {arguments.weights_digest}", self.results.get(name))
+        result = self.results.get(name)
         if result is None:
             raise OutOfTime
         return result

@@ -434,7 +434,7 @@ def test_a_set_signed_again_by_another_key_says_whose(handover: Path, reader: Pa
     public = thief / "keys" / "own" / "clinic.pub"
     refused(freehold(reader, "signer", "trust", public), "could be taken for 'clinic'", code=2)
     assert freehold(reader, "signer", "trust", public, "--as", "somebody").code == 0
-    refused(freehold(reader, "verify", handover), "names another key than 'somebody'")
+    refused(freehold(reader, "verify", handover), "names another key than the one that signed it (somebody)")
     resealed(handover, thief, lambda value: value["predicate"]["signed_by"].update(id=thief_key))
     assert f"as signed by somebody ({thief_key[:16]})" in freehold(reader, "verify", handover).out
 

@@ -190,16 +190,22 @@ def _adapted(base: Any, recipe: Recipe) -> Any:
 
 
 def _linear_modules(base: Any) -> list[str]:
-    """Names of the linear layers but the head. What a state-space layer's own kernel multiplies has none."""
+    """Names of the linear layers but the head. What a state-space layer's own kernel multiplies has none.
+
+    Raises Unsupported for GPT-2's layers, whose matrices lie the other way round.
+    """
     from transformers.pytorch_utils import Conv1D
 
+    if any(isinstance(module, Conv1D) for module in base.modules()):
+        raise Unsupported(
+            f"the architecture {base.config.model_type!r} keeps its matrices transposed and cannot be tuned",
+            "choose a model of another architecture (docs/architectures.md)",
+        )
     head = base.get_output_embeddings()
     return [
         name
         for name, module in base.named_modules()
-        if isinstance(module, torch.nn.Linear | Conv1D)
-        and module is not head
-        and not name.endswith("mamba.out_proj")
+        if isinstance(module, torch.nn.Linear) and module is not head and not name.endswith("mamba.out_proj")
     ]
 
 
