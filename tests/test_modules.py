@@ -55,7 +55,6 @@ TOGETHER: dict[str, tuple[str, ...]] = {
         "data/draft.py",
         "data/encodings.py",
         "data/json_rows.py",
-        "data/packed.py",
         "data/queries.py",
     ),
     "docs/test_python_api.py": ("api.py",),

@@ -124,7 +124,7 @@ def test_a_model_is_found_and_opened_by_keyboard_alone(browser: Browser, address
     page = browser.new_page()
     page.goto(address)
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.textContent") == "To the content"
+    assert page.evaluate("document.activeElement.textContent") == "Skip to content"
     while page.evaluate("document.activeElement.id") != "q":
         page.keyboard.press("Tab")
     page.keyboard.type("intents")

@@ -134,6 +134,7 @@ def test_a_schema_is_kept_to(client: openai.OpenAI) -> None:
         ({"previous_response_id": "resp_1"}, "send the whole conversation as input"),
         ({"input": []}, "input: it is empty"),
         ({"input": [{"type": "image_generation_call"}]}, "input.0.type"),
+        ({"input": [{"type": [""]}]}, "input.0.type"),
         (
             {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]},
             "reads text only",

@@ -39,7 +39,7 @@ def _typed_item(item: Any) -> Any:
     kind = item.get("type") or ("message" if "role" in item else None)
     if kind == "reasoning":
         return {"type": kind}
-    if kind not in _REQUIRED:
+    if not isinstance(kind, str) or kind not in _REQUIRED:
         shown = "" if kind is None else f", not {fields.kind_shown(kind)}"
         raise fields.invalid(f"must be one of {', '.join(_REQUIRED)}{shown}", "type")
     for name in _REQUIRED[kind]:
