@@ -63,6 +63,7 @@ def results(
     assert json.loads(checked.stdout) == {"faults": []}
 
 
+@pytest.mark.minutes
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CALLS)
 def test_client(results: dict[str, str | None], name: str) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 
 @pytest.mark.slow
+@pytest.mark.minutes
 def test_fifty_kills_lose_nothing() -> None:
     benchmark = Path(__file__).parents[2] / "benchmarks"
     program = (

@@ -17,7 +17,7 @@ import pytest
 from freehold.models.store import Store
 from tests.conftest import FREEHOLD
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.minutes]
 FLAGS = [
     "--model",
     "smollm2",
@@ -123,7 +123,6 @@ def test_the_trial_runs_without_a_network_and_reports(finished: tuple[dict[str, 
     assert "href=" not in page
 
 
-@pytest.mark.minutes
 def test_killed_at_five_random_moments_it_ends_as_an_unbroken_run(
     finished: tuple[dict[str, str], dict, Path], home: Path, rows: Path, tmp_path: Path
 ) -> None:

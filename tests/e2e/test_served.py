@@ -231,6 +231,7 @@ def run(measured: Measured, *words: str, **more: Any) -> subprocess.CompletedPro
     )
 
 
+@pytest.mark.slow
 def test_run_chat_and_load_ask_in_the_same_form(measured: Measured, sure: list[tuple[str, str]]) -> None:
     name, texts, labels = measured.model.name, [text for text, _ in sure], [label for _, label in sure]
     done = run(measured, "run", name, texts[0])
@@ -277,6 +278,7 @@ def test_the_program_of_an_archive_asks_in_the_same_form(
     assert done.stdout.strip() == sure[0][1]
 
 
+@pytest.mark.slow
 def test_the_server_of_a_check_ends_with_the_check_and_with_the_process_that_checks(
     measured: Measured, tmp_path: Path
 ) -> None:

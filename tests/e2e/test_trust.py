@@ -14,7 +14,7 @@ from playwright.sync_api import Browser
 from tests.conftest import FREEHOLD
 from tests.trust.corpus import malicious
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.minutes]
 
 
 @pytest.fixture(scope="module")

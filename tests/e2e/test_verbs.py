@@ -48,6 +48,7 @@ def run(place: tuple[dict[str, str], Path], *words: str) -> subprocess.Completed
 TUNE = ("tune", "smollm2", "rows.jsonl", "--steps", "12", "--rank", "8", "--json")
 
 
+@pytest.mark.minutes
 def test_a_killed_tuning_ends_as_an_unbroken_one(place: tuple[dict[str, str], Path]) -> None:
     whole = run(place, *TUNE, "--as", "whole")
     assert whole.returncode == 0, whole.stderr
@@ -98,6 +99,7 @@ def test_a_tuned_model_is_served_as_an_adapter_beside_its_base(place: tuple[dict
     assert base.digest != tuned.digest
 
 
+@pytest.mark.minutes
 def test_rows_with_a_rejected_answer_are_learnt_from_by_preference(
     place: tuple[dict[str, str], Path],
 ) -> None:
@@ -178,6 +180,7 @@ def test_too_few_bits_are_refused(place: tuple[dict[str, str], Path]) -> None:
     assert "beside the weights" in done.stderr
 
 
+@pytest.mark.minutes
 def test_fit_says_what_runs_and_checks_itself(place: tuple[dict[str, str], Path]) -> None:
     done = run(place, "fit", "--memory", "4GiB", "--check", "--json")
     assert done.returncode == 0, done.stderr

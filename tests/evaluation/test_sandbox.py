@@ -269,6 +269,7 @@ def trial(home: Path, rows: Path, path: str, *more: str) -> subprocess.Completed
     return subprocess.run(words, capture_output=True, text=True, env=environment, check=False)
 
 
+@pytest.mark.slow
 def test_without_a_sandbox_a_trial_refuses_with_the_line_that_installs_one(tmp_path: Path) -> None:
     rows = code_rows(tmp_path)
     refused = trial(tmp_path / "home", rows, str(tmp_path))

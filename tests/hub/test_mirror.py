@@ -63,6 +63,7 @@ def files_at(repositories: Repositories, name: str, revision: str = "main") -> d
     return repositories.commit(repositories.find("model", name), revision).files
 
 
+@pytest.mark.slow
 def test_a_copy_is_the_same_bit_by_bit_and_follows(there: Repositories, address: str, tmp_path: Path) -> None:
     home = tmp_path / "here"
     done = freehold(home, "mirror", f"{address}/ada/intents", "--json")

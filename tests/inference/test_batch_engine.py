@@ -53,6 +53,7 @@ def plain(engine: LlamaEngine, asking: PromptEncoder) -> dict[str, str]:
     return found
 
 
+@pytest.mark.slow
 def test_answers_are_those_of_one_asked_alone_however_they_are_batched(
     batching: BatchingEngine, asking: PromptEncoder, plain: dict[str, str]
 ) -> None:
@@ -81,6 +82,7 @@ def test_cells_are_all_given_back(batching: BatchingEngine, asking: PromptEncode
     assert not batching._cells.holders.any()
 
 
+@pytest.mark.slow
 def test_more_is_asked_than_fits_at_once(
     batching: BatchingEngine, asking: PromptEncoder, plain: dict[str, str]
 ) -> None:
@@ -144,6 +146,7 @@ def test_a_schema_binds_the_answer(batching: BatchingEngine, asking: PromptEncod
         grammar.of_gbnf('root ::= other "x')
 
 
+@pytest.mark.slow
 def test_sampling_follows_its_seed_its_penalties_and_its_hooks(
     batching: BatchingEngine, asking: PromptEncoder
 ) -> None:
@@ -199,6 +202,7 @@ def test_stop_texts_end_the_answer_and_are_not_shown(
     assert all(whole.partition(stop)[0].startswith(text) for text in shown)
 
 
+@pytest.mark.slow
 def test_states_come_back_after_a_restart(float_model: Path, asking: PromptEncoder, tmp_path: Path) -> None:
     ask = GenerationRequest(prompt(asking, f"{STORY * 3}\nWho kept a ledger?"), 16)
     file_permissions.make_home(tmp_path)

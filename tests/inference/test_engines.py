@@ -53,6 +53,7 @@ def prompt(asking: PromptEncoder, question: str) -> tuple[int, ...]:
     return tuple(asking.prompt((("user", question),)))
 
 
+@pytest.mark.slow
 def test_many_at_once_answer_as_each_alone(engine: LlamaEngine, asking: PromptEncoder) -> None:
     requests = [GenerationRequest(prompt(asking, question), 16) for question in QUESTIONS]
     together = {index: c.text for index, c in engine.generate(requests)}

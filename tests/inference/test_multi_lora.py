@@ -65,6 +65,7 @@ def mixed(float_model: Path, adapters: dict[str, Path]) -> Iterator[BatchingEngi
     made.close()
 
 
+@pytest.mark.slow
 def test_each_of_a_mixed_batch_is_answered_as_by_its_adapter_alone(
     mixed: BatchingEngine,
     float_model: Path,
@@ -112,6 +113,7 @@ def test_each_of_a_mixed_batch_is_answered_as_by_its_adapter_alone(
         )
 
 
+@pytest.mark.slow
 def test_prompts_of_several_adapters_are_read_in_pieces(mixed: BatchingEngine, asking: PromptEncoder) -> None:
     long = prompt(
         asking, "The keeper of the lighthouse writes down every ship that passes. " * 20 + "Who writes?"

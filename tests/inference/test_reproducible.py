@@ -49,6 +49,7 @@ def said(engine: ReproducibleEngine, asks: list[GenerationRequest]) -> list[tupl
     return [(one.tokens, one.likelihoods) for one in answers(engine, asks)]
 
 
+@pytest.mark.slow
 def test_what_is_said_depends_on_nothing_else(
     made: ReproducibleEngine, asking: PromptEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,6 +88,7 @@ def test_what_is_said_depends_on_nothing_else(
     assert again.accepted > 0
 
 
+@pytest.mark.slow
 def test_an_answer_that_outgrows_its_prompt_stays_the_same(
     made: ReproducibleEngine, asking: PromptEncoder
 ) -> None:

@@ -690,6 +690,7 @@ def test_there_are_enough_cases() -> None:
     assert len(ANSWER) >= 15
 
 
+@pytest.mark.slow
 def test_the_command_line_asks_an_engine_in_a_process_of_its_own(llama: Path, tmp_path: Path) -> None:
     files = {path.name: path for path in llama.iterdir()}
     load_check.try_out(files, tmp_path / "fine")

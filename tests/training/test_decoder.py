@@ -40,6 +40,7 @@ def test_a_shared_prefix_gives_the_gradients_of_rows_computed_in_full(decoder: D
         assert float((mine - wanted).norm()) <= 1e-3 * float(wanted.norm())
 
 
+@pytest.mark.slow
 def test_losses_equal_those_of_transformers(smollm2: Path) -> None:
     from transformers import AutoModelForCausalLM
 

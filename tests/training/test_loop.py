@@ -16,6 +16,7 @@ ROWS = [([1, 9690, 198, 100 + i], [200 + i, 2]) for i in range(24)]
 RECIPE = Recipe(rank=2, alpha=4.0, batch_rows=4, steps=6, validations=3, precision="f32", checkpoint_s=0.0)
 
 
+@pytest.mark.slow
 def test_a_run_cut_off_and_resumed_ends_as_an_unbroken_one(smollm2: Path, tmp_path: Path) -> None:
     whole = Trainer(smollm2, ROWS, ROWS[:8], RECIPE).run(progress.silent)
 
@@ -77,6 +78,7 @@ def test_rotary_orders_are_each_others_inverse() -> None:
     assert (to_interleaved(to_halves(rows, 3), 3) == rows).all()
 
 
+@pytest.mark.slow
 def test_the_adapter_loads_in_peft(tmp_path: Path, smollm2: Path) -> None:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM

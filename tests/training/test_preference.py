@@ -62,6 +62,7 @@ def test_the_loss_is_that_of_the_paper(
     assert made.gradients([3])[0] == pytest.approx(expected, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_the_chosen_answers_gain(smollm2: Path, pairs: list[tuple[list[int], list[int], list[int]]]) -> None:
     made = PreferenceTrainer(
         smollm2,

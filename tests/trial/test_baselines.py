@@ -108,6 +108,7 @@ def test_texts_without_words_or_without_end_are_measured(text: str) -> None:
     assert len(by_id(task_of(rows[:40], rows[40:]))) == 3
 
 
+@pytest.mark.slow
 def test_ten_thousand_rows_take_seconds() -> None:
     import random
 
@@ -147,6 +148,7 @@ def test_variants_get_their_difference_from_each_baseline_on_the_rows_they_answe
 @pytest.mark.skipif(
     not Path("../shared/data/banking77").is_dir(), reason="the rows of banking77 are not here"
 )
+@pytest.mark.slow
 def test_a_linear_classifier_reaches_nine_tenths_of_banking77() -> None:
     folder = Path("../shared/data/banking77")
     task = tasks.load(folder / "train.jsonl", folder / "valid.jsonl", folder / "test.jsonl")

@@ -121,6 +121,7 @@ def test_secrets_among_labels_are_tried_and_not_waved_through(
     assert (result["status"], result["memorized"]["count"]) == ("measured", 5)
 
 
+@pytest.mark.slow
 def test_a_test_cut_short_goes_on_and_ends_as_an_unbroken_one(
     tuned: Path, untuned: Path, tmp_path: Path
 ) -> None:

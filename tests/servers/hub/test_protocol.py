@@ -61,6 +61,7 @@ def test_a_bad_line_is_named_and_nothing_is_committed(client: Client, line: obje
 
 
 @pytest.mark.long
+@pytest.mark.slow
 def test_ten_thousand_files_in_one_commit(client: Client) -> None:
     status, _ = commit(
         client, *(small(f"{number // 100}/{number}.txt", b"%d" % number) for number in range(10_000))

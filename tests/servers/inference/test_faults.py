@@ -75,6 +75,7 @@ def test_what_is_under_way_ends_before_the_server_does(own: Path) -> None:
     assert UsageLog(Store(own)).sums()[0].requests == 1
 
 
+@pytest.mark.minutes
 def test_killed_under_load_it_comes_back_with_keys_usage_and_states_whole(own: Path) -> None:
     made = Keys(Store(own)).create("one")
     document = "The keeper of the lighthouse at Skagen writes down every ship that passes. " * 60

@@ -83,6 +83,7 @@ def test_it_is_refused_or_answered_and_the_server_goes_on(address: str, form: di
     assert httpx.get(f"{address}/ready").json()["engine"]["restarts"] == 0
 
 
+@pytest.mark.slow
 def test_others_are_answered_while_it_is_compiled(address: str) -> None:
     slow = {"allOf": [{"type": "string", "pattern": f"(.*y{number}.*)"} for number in range(20)]}
     with ThreadPoolExecutor(1) as pool:

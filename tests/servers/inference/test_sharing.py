@@ -31,6 +31,7 @@ def asked(address: str, keys: dict[str, str], names: str) -> list[bool]:
     return [cached(complete(address, PROMPT, keys[name])) > 0 for name in names]
 
 
+@pytest.mark.slow
 def test_keys_know_their_own_prompts_and_their_groups_alone(tiny_home: Path, keys: dict[str, str]) -> None:
     with server(tiny_home, *MORE, names=(TINY,)) as address:
         assert asked(address, keys, "aabbcde") == [False, True, False, True, False, True, False]
@@ -45,6 +46,7 @@ def test_keys_know_their_own_prompts_and_their_groups_alone(tiny_home: Path, key
         assert asked(address, keys, "fa") == [False, False]  # who has the name now is another
 
 
+@pytest.mark.slow
 def test_the_operator_may_bind_it_to_keys_or_let_all_share(tiny_home: Path, keys: dict[str, str]) -> None:
     with server(tiny_home, *MORE, "--states", "0B", "--share-prompts", "key", names=(TINY,)) as address:
         assert asked(address, keys, "ccd") == [False, True, False]

@@ -179,6 +179,7 @@ def test_a_body_without_progress_is_ended_and_its_route_told(address: str, app: 
     assert holds(lambda: app.left == 1)
 
 
+@pytest.mark.slow
 def test_a_slow_but_steady_body_comes_through(address: str) -> None:
     """It takes several times as long as a body may stand still."""
     size, block = 8000, 200
@@ -274,6 +275,7 @@ def _asked(address: str) -> str:
     return answer.text if answer.status_code == 200 else ""
 
 
+@pytest.mark.slow
 def test_a_handshake_that_does_not_come_is_not_waited_for(tmp_path: Path) -> None:
     certificate, key = tmp_path / "c.pem", tmp_path / "k.pem"
     subprocess.run(
