@@ -92,6 +92,7 @@ bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/hub_transfer.py
 	$(BIN)/python benchmarks/hub_chunks.py --data $(DATA)
 	$(BIN)/python benchmarks/hub_kill.py
+	$(BIN)/python benchmarks/kill_rounds.py --rounds 1000 --jobs 2
 	$(BIN)/python benchmarks/slow_clients.py
 	$(BIN)/python benchmarks/catalogue.py
 	$(BIN)/python benchmarks/sign_speed.py

@@ -165,7 +165,7 @@ def test_every_file_that_the_documentation_names_exists() -> None:
     folders = [ROOT / name for name in ("src", "tests", "benchmarks", "examples", "docs")]
     files = [str(path) for folder in folders for path in folder.rglob("*.*")]
     for document in sorted((ROOT / "docs").glob("*.md")):
-        if document.name == "log.md":  # they tell of files as they were then
+        if document.name == "log.md":  # it tells of files as they were then
             continue
         for name in _NAMED_FILE.findall(document.read_text()):
             assert any(path.endswith(f"/{name}") for path in files) or name in EXAMPLES, (document.name, name)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from freehold.core.errors import FreeholdError
     from freehold.models.store import Model, Store
     from freehold.runtime.loading import Loaded
-    from freehold.servers.process import Server
+    from freehold.runtime.server_process import Server
     from freehold.trial.report_record import Report
     from freehold.workflows.tune import StoredTuning
 
@@ -57,7 +57,7 @@ _ROOMS = {
     "Loaded": "freehold.runtime.loading",
     "Model": "freehold.models.store",
     "Report": "freehold.trial.report_record",
-    "Server": "freehold.servers.process",
+    "Server": "freehold.runtime.server_process",
     "Store": "freehold.models.store",
     "StoredTuning": "freehold.workflows.tune",
 }

@@ -28,7 +28,7 @@ from freehold.workflows.tune_settings import TuneSettings
 
 if TYPE_CHECKING:
     from freehold.runtime.loading import Loaded
-    from freehold.servers.process import Server
+    from freehold.runtime.server_process import Server
     from freehold.trial.json_form import JsonObject
     from freehold.trial.report_record import Report
     from freehold.workflows.export import Exported
@@ -212,7 +212,6 @@ def tune(call: TuneCall) -> StoredTuning:
     Example:
         ``freehold.tune("smollm2", "tickets.jsonl", name="tickets/smollm2", time="20m")``
     """
-    settings.go_quiet()
     from freehold.workflows.tune_settings import tune_on_rows
 
     return tune_on_rows(call.model, str(call.data), call, call.store, sink=_sink(call.progress), say=call.say)
@@ -263,7 +262,6 @@ def quantize(call: QuantizeCall) -> Quantized:
     Example:
         ``freehold.quantize("smollm2", "tickets.jsonl", bits=4.5)``
     """
-    settings.go_quiet()
     from freehold.workflows.quantize_settings import quantize_on_rows
 
     model, points = quantize_on_rows(call.model, str(call.data), call, call.store, sink=_sink(call.progress))
@@ -359,9 +357,9 @@ def serve(*names: str, port: int = 8601, options: Sequence[str] = (), store: Sto
         ``with freehold.serve("smollm2") as server: OpenAI(base_url=server.base_url, api_key="none")``
     """
     settings.go_quiet()
-    from freehold.servers.process import start
+    from freehold.runtime.server_process import start
 
-    return start(store or Store(), names, port, options)
+    return start((store or Store()).folder, names, port, options)
 
 
 @dataclass(frozen=True)

@@ -37,3 +37,13 @@ def test_every_document_has_a_page(site: Path) -> None:
 def test_no_page_asks_another_site(site: Path) -> None:
     asked = re.compile(r'<(?:script|img|iframe|link)[^>]*(?:src|href)="(https?://[^"]+)"')
     assert {address for page in site.rglob("*.html") for address in asked.findall(page.read_text())} == set()
+
+
+@pytest.mark.slow
+def test_the_code_of_the_example_plugin_is_shown(site: Path) -> None:
+    page = (site / "plugins.html").read_text()
+    for name in ("metric", "source", "scanner"):
+        code = (ROOT / f"examples/plugin/src/freehold_example/{name}.py").read_text()
+        definition = re.search(r"^(?:def|class) (\w+)", code, re.MULTILINE)
+        assert definition is not None
+        assert f">{definition[1]}<" in page, name

@@ -280,9 +280,9 @@ def test_the_program_of_an_archive_asks_in_the_same_form(
 
 @pytest.mark.slow
 def test_the_server_of_a_check_ends_with_the_check_and_with_the_process_that_checks(
-    measured: Measured, tmp_path: Path
+    measured: Measured,
 ) -> None:
-    with served_check.server(measured.store.folder, measured.model.name, tmp_path) as (base, key):
+    with served_check.server(measured.store.folder, measured.model.name) as (base, key):
         assert base.startswith("http://127.0.0.1:")
         assert httpx.get(f"{base}/models").status_code == 401  # others on this machine may not ask
         assert httpx.get(f"{base}/models", headers={"Authorization": f"Bearer {key}"}).status_code == 200
@@ -290,8 +290,8 @@ def test_the_server_of_a_check_ends_with_the_check_and_with_the_process_that_che
         httpx.get(f"{base}/models")
     program = (
         "import sys, time; from pathlib import Path; from freehold.trial import served_check\nwith"
-        f" served_check.server(Path({str(measured.store.folder)!r}), {measured.model.name!r},"
-        f" Path({str(tmp_path)!r})):\n    print('up', flush=True); time.sleep(600)\n"
+        f" served_check.server(Path({str(measured.store.folder)!r}), {measured.model.name!r}):\n"
+        "    print('up', flush=True); time.sleep(600)\n"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as checking:
         assert checking.stdout is not None

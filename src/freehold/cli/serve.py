@@ -179,6 +179,7 @@ def command(
                 "json": json,
                 "allow-host": allow_host,
                 "connections": connections,
+                "gpu-layers": gpu_layers is not None,
             }
         )
         vllm_options = VllmOptions(host, port, context, parallel, tls_certificate, tls_key, list(cors or ()))

@@ -63,11 +63,12 @@ def _contents(name: str, stream: IO[bytes]) -> bytes:
 
 
 def _opened(content: Path | bytes, kind: str) -> Any:
-    file: IO[bytes] = content.open("rb") if isinstance(content, Path) else io.BytesIO(content)
+    # by its path, so that closing the reader closes the file beneath it too
+    file = content if isinstance(content, Path) else io.BytesIO(content)
     if kind == "zstd":
         import pyarrow as pa
 
-        return pa.input_stream(file, compression="zstd")
+        return pa.input_stream(str(file) if isinstance(file, Path) else file, compression="zstd")
     return {"gzip": gzip.open, "bz2": bz2.open, "xz": lzma.open}[kind](file)
 
 

@@ -217,17 +217,15 @@ class LlamaContext:
         self._lib = lib = library()
         started = time.perf_counter()
         #: What is computed on graphics cards, and why.
-        self.offload = offload.plan(
-            offload.layer_sizes(
-                path,
-                context_length=context_length,
-                batch=batch,
-                outputs=sequences,
-                cache_bytes=4 if exact else 2,
-            ),
-            offload.cards(lib),
-            gpu_layers,
+        read_sizes = functools.partial(
+            offload.layer_sizes,
+            path,
+            context_length=context_length,
+            batch=batch,
+            outputs=sequences,
+            cache_bytes=4 if exact else 2,
         )
+        self.offload = offload.plan(read_sizes, offload.cards(lib), gpu_layers)
         self._model = load_model(path, vocab_only=False, gpu_layers=self.offload.gpu_layers)
         self.vocabulary = LlamaTokenizer(model=self._model)
         params = lib.llama_context_default_params()

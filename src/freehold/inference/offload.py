@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -127,22 +127,28 @@ def layer_sizes(
     return LayerSizes(tuple(layers), output, cache, buffers)
 
 
-def plan(sizes: LayerSizes, known: Sequence[Card], gpu_layers: int | None = None) -> Offload:
+def plan(
+    read_sizes: Callable[[], LayerSizes], known: Sequence[Card], gpu_layers: int | None = None
+) -> Offload:
     """As many layers as the cards' free memory holds, the output matrix first; or ``gpu_layers`` of them.
 
-    Raises UsageError where layers are asked for and no card is here.
+    ``read_sizes``: called where something may go to a card. Raises UsageError where layers are asked for and
+    no card is here.
     """
-    most = len(sizes.layers) + 1
-    if gpu_layers is not None:
-        if gpu_layers and not known:
-            raise UsageError(
-                f"--gpu-layers {gpu_layers}: llama.cpp finds no card",
-                "leave the option out, or build the text engine for it: make setup GPU=cuda, vulkan or metal",
-            )
-        count = min(gpu_layers, most)
-        return Offload(count, _bytes_on_cards(sizes, count), _reason(sizes, count, known, "as asked"))
+    if gpu_layers == 0:
+        return Offload(0, 0, "every layer on the processor, as asked")
+    if gpu_layers and not known:
+        raise UsageError(
+            f"--gpu-layers {gpu_layers}: llama.cpp finds no card",
+            "leave the option out, or build the text engine for your card (docs/devices.md)",
+        )
     if not known:
         return Offload(0, 0, "every layer on the processor: llama.cpp finds no card")
+    sizes = read_sizes()
+    most = len(sizes.layers) + 1
+    if gpu_layers is not None:
+        count = min(gpu_layers, most)
+        return Offload(count, _bytes_on_cards(sizes, count), _reason(sizes, count, known, "as asked"))
     room = sum(max(card.free_bytes - CARD_RESERVE_BYTES, 0) for card in known)
     count = most
     while count and _bytes_on_cards(sizes, count) > room:

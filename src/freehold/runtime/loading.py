@@ -7,7 +7,6 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from freehold.core import settings
 from freehold.core.errors import Unsupported, UsageError
 from freehold.core.progress import Sink, silent
 from freehold.inference.embeddings import Embedder, SentenceEmbedder, is_embedder
@@ -148,7 +147,6 @@ def load(
     What is not GGUF is turned into it and kept, where that can be done; else transformers runs it.
     Raises NotFound, BadModel, DoesNotFit.
     """
-    settings.go_quiet()
     store = store or Store()
     model = store.find(name)
     if is_embedder(list(model.manifest)):

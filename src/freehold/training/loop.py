@@ -25,6 +25,7 @@ from freehold.core.device import Device
 from freehold.core.progress import Sink, spark, task
 from freehold.inference.interface import common_prefix
 from freehold.models.formats.decoders import config_of
+from freehold.training.backends import OURS
 from freehold.training.decoder import Decoder, Packed, pack
 from freehold.training.library_backend import LibraryDecoder
 from freehold.training.lora import Factor
@@ -110,7 +111,7 @@ class Trainer:
         threads: int = 0,
         device: Device | None = None,
         flat: bool | None = None,
-        backend: str = "ours",
+        backend: str = OURS,
     ):
         # a kernel kept takes about a megabyte and building one a third of a millisecond: those of one pass
         # are kept, with room to spare
@@ -123,7 +124,7 @@ class Trainer:
         self.recipe = recipe
         flat = self.device.flash and recipe.precision == "bf16" if flat is None else flat
         # flash attention has no capped scores, and the libraries take no flat batches
-        self.flat = flat and backend == "ours" and not config_of(weights).attention_cap
+        self.flat = flat and backend == OURS and not config_of(weights).attention_cap
         self.prefix = shared_prefix([*train, *valid]) if recipe.share_prefix else []
         self._lower_outputs: dict[
             int, torch.Tensor
@@ -136,7 +137,7 @@ class Trainer:
 
     def _decoder(self, weights: Path, backend: str) -> Decoder | LibraryDecoder:
         recipe = self.recipe
-        if backend != "ours":
+        if backend != OURS:
             return LibraryDecoder(weights, recipe, self.device)
         dtype = torch.bfloat16 if recipe.precision == "bf16" else torch.float32
         return Decoder(

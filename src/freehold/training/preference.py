@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from freehold.core.device import Device
+from freehold.training.backends import OURS
 from freehold.training.decoder import Packed
 from freehold.training.loop import Trainer
 from freehold.training.recipe import Recipe
@@ -35,7 +36,7 @@ class PreferenceTrainer(Trainer):
         threads: int = 0,
         device: Device | None = None,
         flat: bool | None = None,
-        backend: str = "ours",
+        backend: str = OURS,
     ):
         checks = _flat(list(valid)[: recipe.valid_rows])
         super().__init__(

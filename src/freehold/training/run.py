@@ -189,7 +189,8 @@ def _fit_memory(
     """(recipe for this device and memory, predicted bytes, why). Raises DoesNotFit."""
     recipe = options.recipe if options.exact else options.recipe.on(device)
     if backend.name == backends.LIBRARIES:
-        return recipe, 0, "memory: not predicted for transformers"
+        unlimited = ", and --memory does not limit it" if options.memory_bytes else ""
+        return recipe, 0, f"memory: not predicted for transformers{unlimited}"
     shape, tied = memory.shape_of(rows.all_rows, recipe), has_tied_head(weights)
     if options.exact:
         need = memory.predict(config_of(weights), recipe, shape, tied=tied, device=device)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from freehold.core import atomic_files, progress, settings
 from freehold.core.progress import Sink
+from freehold.core.wording import counted
 from freehold.data.guess import Ask
 from freehold.data.row_settings import row_options
 from freehold.models.store import Store
@@ -75,9 +76,8 @@ def start_lines(trial: Trial) -> Iterator[str]:
     for note in task.notes:
         yield f"note: {note}"
     if task.left_out:
-        yield (
-            f"{len(task.left_out)} rows were left out, for example {task.left_out[0]}; the report lists them"
-        )
+        rows = counted(len(task.left_out), "row was", "rows were")
+        yield f"{rows} left out, for example {task.left_out[0]}; the report lists them"
     yield f"why this metric: {task.metric.reason}"
     for warning in sections.warnings(task):
         yield f"note: {warning}"

@@ -10,10 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import secrets
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -29,6 +26,7 @@ from freehold.evaluation.measurement import Answer, Measurement
 from freehold.evaluation.metrics import Metric
 from freehold.models import answer_form
 from freehold.models.store import Store
+from freehold.runtime import server_process
 from freehold.trial import json_form, keeping, steps
 from freehold.trial import task as tasks
 from freehold.trial.arguments import ServedArguments
@@ -50,7 +48,6 @@ MOST_LISTED = 20
 KEY = "FREEHOLD_SERVED_CHECK_KEY"
 #: A row that the server refused to answer.
 REFUSED = "refused"
-_ENDING_S = 10.0
 CLIENT = "OpenAI's protocol over HTTP, by httpx"
 
 
@@ -340,7 +337,7 @@ def job(arguments: ServedArguments, sink: Sink) -> ServedResult:
     with task(sink, f"asking {arguments.title} through a server", len(rows), "rows") as progress:
         progress.resume(known)
         if known < len(rows):
-            with server(store.folder, model.name, folder) as (address, key):
+            with server(store.folder, model.name) as (address, key):
                 headers = {"Authorization": f"Bearer {key}"}
                 with httpx.Client(base_url=address, headers=headers, timeout=600, trust_env=False) as client:
                     for example in rows[known:]:
@@ -392,63 +389,11 @@ def _ask(client: Any, model: str, system: str, example: Example, metric: Metric)
 
 
 @contextlib.contextmanager
-def server(home: Path, name: str, folder: Path) -> Iterator[tuple[str, str]]:
+def server(home: Path, name: str) -> Iterator[tuple[str, str]]:
     """A server of this model on a free port of this machine alone, ended whatever happens: its base URL and
     its key. Raises StepFailed.
-
-    It ends by itself when this process ends, since its standard input closes then.
     """
     key = secrets.token_hex(16)
-    words = [
-        sys.executable,
-        "-P",
-        "-m",
-        "freehold.cli.main",
-        "serve",
-        name,
-        "--port",
-        "0",
-        "--json",
-        "--key-env",
-        KEY,
-        "--states",
-        "0B",
-        "--until-stdin-closes",
-    ]
-    environment = {**os.environ, "FREEHOLD_HOME": str(home), KEY: key}
-    with (folder / "server.txt").open("w") as said:
-        process = subprocess.Popen(
-            words, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, text=True
-        )
-    try:
-        assert process.stdout is not None
-        said_ready = ""
-        while not said_ready.rstrip().endswith("}"):  # it says where it listens as JSON, or ends
-            line = process.stdout.readline()
-            said_ready += line
-            if not line:
-                process.wait(_ENDING_S)
-                raise StepFailed(
-                    f"the server of the check did not start ({_last_line(folder / 'server.txt')})",
-                    f"try it yourself: freehold serve {name}",
-                )
-        yield json.loads(said_ready)["base_url"], key
-    finally:
-        _end(process)
-
-
-def _last_line(path: Path) -> str:
-    lines = [line.strip() for line in path.read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1][:300] if lines else "without a message"
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    process.terminate()
-    try:
-        process.wait(_ENDING_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    for stream in (process.stdin, process.stdout):
-        if stream is not None:
-            stream.close()
+    options = ("--key-env", KEY, "--states", "0B")
+    with server_process.start(home, [name], options=options, environment={KEY: key}) as running:
+        yield running.base_url, key

@@ -130,8 +130,9 @@ def shrink_and_measure(trial: Trial, tried: TriedModel) -> None:
     usual = _shrink(trial, tried, tuned)
     if trial.clock.waits("mix", tried.model.name):
         _mix(trial, tried, tuned, usual.size_bytes)
-    elif trial.options.mix and tried.paced.unmixable:
-        trial.notes.append(f"{tried.model.name} got no mix of types: {tried.paced.unmixable}")
+    elif trial.options.mix and not tried.paced.can_be_mixed:
+        why = tried.paced.unmixable or "an earlier run of this trial did not measure the speed of rounding"
+        trial.notes.append(f"{tried.model.name} got no mix of types: {why}")
     trial.spare.append(tuned.merged)
 
 

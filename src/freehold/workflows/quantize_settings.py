@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from freehold.core import settings
 from freehold.core.errors import UsageError
 from freehold.core.option import TASK_HELP, Settings, option, positive_bytes, positive_seconds
 from freehold.data import row_settings as rows
@@ -80,13 +81,12 @@ def quantize_on_rows(
 
     ``ask``: called where the columns are in doubt. Raises FreeholdError; then the store is unchanged.
     """
-    from freehold.core import settings
+    settings.go_quiet(online=data.startswith("hf:"))
     from freehold.data.examples import read_dataset
     from freehold.models.store import Store
     from freehold.sources.datasets import local_source
     from freehold.workflows.quantize import shrink
 
-    settings.go_quiet(online=data.startswith("hf:"))
     options = chosen.options()
     store = store or Store()
     source = store.find(model)

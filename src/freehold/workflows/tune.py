@@ -130,6 +130,8 @@ def tune(
         result = training.run(rows, weights, options, folder, sink, tell)
         shutil.rmtree(folder / "adapter", ignore_errors=True)  # a run killed here may have left half a file
         files = write_files(folder, result.tuned, weights, base.name)
+        if files.merged.is_dir():
+            tell("stored as merged safetensors; the adapter is not kept beside them")
         stored = _store(store, base, name, result, files, origin)
     shutil.rmtree(folder)  # all of it is in the store now
     return StoredTuning(stored, result, tuple(reasons))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from freehold.core import settings
 from freehold.core.option import TASK_HELP, Settings, option, positive_bytes, positive_seconds
 from freehold.data import row_settings as rows
 
@@ -141,7 +142,7 @@ def tune_on_rows(
 
     ``ask``: called where the columns are in doubt. Raises FreeholdError; then the store is unchanged.
     """
-    from freehold.core import settings
+    settings.go_quiet(online=any(source.startswith("hf:") for source in (data, chosen.valid)))
     from freehold.data.examples import read_splits
     from freehold.data.splits import cut_validation
     from freehold.models.store import Store
@@ -149,7 +150,6 @@ def tune_on_rows(
     from freehold.training.run import TuneOptions
     from freehold.workflows.tune import RowsOrigin, tune
 
-    settings.go_quiet(online=any(source.startswith("hf:") for source in (data, chosen.valid)))
     store = store or Store()
     base = store.find(model)
     valid = local_source(chosen.valid, store) if chosen.valid else None

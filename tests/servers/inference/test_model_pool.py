@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from freehold.core.errors import Unsupported
 from freehold.servers.inference.api_errors import ApiError
 from freehold.servers.inference.model_pool import ModelPool
 from freehold.servers.inference.options import PoolOptions
@@ -48,3 +49,10 @@ def test_of_two_models_that_do_not_both_fit_one_is_answered_and_the_other_refuse
             return await asyncio.gather(asked("alpha"), asked("beta"))
 
     assert sorted(asyncio.run(both())) == ["503 the model needs memory that models in use take", "held"]
+
+
+def test_layers_that_would_stay_on_the_processor_are_refused(tmp_path: Path, scheduler: Scheduler) -> None:
+    store = tiny_shop.stocked(tmp_path)
+    with pytest.raises(Unsupported, match="--gpu-layers does not work with --reproducible"):
+        ModelPool(store, ["alpha"], [], scheduler, PoolOptions(reproducible=True, gpu_layers=2))
+    ModelPool(store, ["alpha"], [], scheduler, PoolOptions(reproducible=True, gpu_layers=0))

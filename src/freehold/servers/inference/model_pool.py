@@ -96,6 +96,11 @@ class ModelPool:
                 "with --reproducible adapters cannot be served: their answers would depend on other requests",
                 "leave out --reproducible, or serve the tuned models as models of their own",
             )
+        if options.gpu_layers and (options.reproducible or adapters):
+            raise Unsupported(
+                "--gpu-layers does not work with --reproducible or adapters, which need the processor",
+                "leave out --gpu-layers, or serve the tuned models as models of their own",
+            )
         self.store, self.scheduler, self.options, self.meter = store, scheduler, options, meter
         #: the models as they are stored, before they are converted to GGUF
         self.sources = {name: store.find(name) for name in names}

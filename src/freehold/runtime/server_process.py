@@ -1,4 +1,4 @@
-"""A server in a process of its own, started and stopped from Python."""
+"""A server in a process of its own, for Python and for the check of a trial."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import IO
 
@@ -65,23 +66,32 @@ class Server:
         self.close()
 
 
-def start(store: Store, names: Sequence[str], port: int = 0, options: Sequence[str] = ()) -> Server:
-    """Start a server and wait until it is ready.
+def start(
+    home: Path,
+    names: Sequence[str],
+    port: int = 0,
+    options: Sequence[str] = (),
+    *,
+    environment: Mapping[str, str] | None = None,
+) -> Server:
+    """Start a server of models in the home folder ``home``, and wait until it is ready.
 
     It shuts down when this process ends, since its standard input closes then. ``options``: further ones of
-    ``freehold serve``. Raises UsageError without a model, NotFound for an unknown one, and StepFailed with
-    what the server said where it does not start.
+    ``freehold serve``. ``environment``: variables for that process alone, such as a key. Raises UsageError
+    without a model, NotFound for an unknown one, and StepFailed with what the server said where it does not
+    start.
     """
     if not names:
         raise UsageError("no model was named", "name one that is in the store: freehold models")
+    store = Store(home)
     for name in names:
         store.find(name)
     command = [sys.executable, "-P", "-m", "freehold.cli.main", "serve", *names]
     command += ["--port", str(port), "--json", "--until-stdin-closes", *options]
-    environment = {**os.environ, "FREEHOLD_HOME": str(store.folder)}
+    variables = {**os.environ, "FREEHOLD_HOME": str(home), **(environment or {})}
     with tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True
+            command, env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True
         )
         try:
             ready = _ready(process, errors)
