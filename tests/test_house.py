@@ -42,6 +42,7 @@ DICT_FILES = [
     "inference/batch_engine.py",
     "inference/grammar.py",
     "inference/interface.py",
+    "inference/llama_api.py",
     "models/answer_form.py",
     "models/archive.py",
     "models/figures.py",
@@ -78,6 +79,7 @@ DICT_FILES = [
     "trial/against_rival.py",
     "trial/arguments.py",
     "trial/charts.py",
+    "trial/cluster.py",
     "trial/costs.py",
     "trial/evidence.py",
     "trial/jobs.py",
@@ -104,6 +106,7 @@ DICT_FILES = [
     "trust/provenance.py",
     "workflows/certify.py",
     "workflows/model_card.py",
+    "workflows/rent.py",
 ]
 _DICT = re.compile(r"dict\[str, Any\]|\bJsonObject\b")
 #: A file that the documentation names: ``options.py`` or ``trial/options.py``.

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import shutil
 from pathlib import Path
 
 import psutil
 import pytest
 
 from freehold.core import machine
-from freehold.core.errors import MissingPart
 from freehold.core.machine import RESERVE_BYTES, Machine
 
 GIB = 1 << 30
@@ -69,19 +66,3 @@ def test_the_peak_of_memory_only_grows() -> None:
     data = bytearray(64 << 20)
     data[::4096] = b"x" * len(data[::4096])
     assert machine.peak_memory_bytes() >= max(before, 64 << 20)
-
-
-@pytest.mark.parametrize(
-    ("compiler", "phrase", "remedy"),
-    [(None, r"needs a C\+\+ compiler", "apt install g++"), ("/usr/bin/g++", "not installed", "pip install")],
-)
-def test_what_the_engine_lacks_is_said_with_the_command_that_brings_it(
-    compiler: str | None, phrase: str, remedy: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    monkeypatch.setattr(shutil, "which", lambda name: compiler)
-    with pytest.raises(MissingPart, match=phrase) as raised:
-        machine.require_engine()
-    assert remedy in raised.value.remedy
-    monkeypatch.undo()
-    machine.require_engine()

@@ -33,7 +33,7 @@ def command(
 
     Example: freehold fit --memory 4GiB --context 4096
     """
-    from freehold.core import machine, settings
+    from freehold.core import engine_build, machine, settings
     from freehold.core.units import parse_bytes
     from freehold.models.store import Store
     from freehold.workflows import fit
@@ -49,6 +49,7 @@ def command(
                 "memory_bytes": limit,
                 "context": context,
                 "speeds": how,
+                "engine": engine_build.choose().name,
                 "fits": [asdict(f) for f in fits],
                 "checked": [check.as_dict() for check in checks],
             }
@@ -70,6 +71,7 @@ def command(
         ],
     )
     print(how)
+    print(f"text engine: {engine_build.choose()}")
     for stored in checks:
         print(
             f"checked   {stored.fit.name}: {stored.estimated:.0f} tokens/s estimated, "

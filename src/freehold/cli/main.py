@@ -17,6 +17,7 @@ from freehold.cli import (
     archive,
     certify,
     chat,
+    engine,
     export,
     find,
     fit,
@@ -31,6 +32,7 @@ from freehold.cli import (
     policy,
     pull,
     push,
+    rent,
     report,
     reproduce,
     restore,
@@ -50,7 +52,7 @@ from freehold.cli import (
 from freehold.cli import run as run_verb
 from freehold.cli.output import discard_output, fail
 from freehold.cli.verbs import HeadedGroup, show_examples_last
-from freehold.core import logs, settings, system_errors, terminal
+from freehold.core import logs, machine, settings, system_errors, terminal
 
 log = logging.getLogger("freehold.cli")
 app = typer.Typer(
@@ -69,6 +71,7 @@ for module in (
     find,
     fit,
     trial,
+    rent,
     tune,
     shrink,
     run_verb,
@@ -97,6 +100,7 @@ for module in (
     app.command(module.NAME, no_args_is_help=getattr(module, "NEEDS_ARGUMENTS", True))(module.command)
 app.add_typer(store.app, name="store")
 app.add_typer(hub.app, name="hub")
+app.add_typer(engine.app, name="engine")
 app.add_typer(key.app, name="key")
 app.add_typer(signer.app, name="signer")
 app.add_typer(policy.app, name="policy")
@@ -108,6 +112,9 @@ def _show_version(value: bool) -> None:
         import importlib.metadata
 
         print(f"freehold {importlib.metadata.version('freehold')}")
+        if "--verbose" in sys.argv[1:]:
+            for name, of in machine.versions().items():
+                print(f"{name} {of}" if name != "engine" else f"engine: {of}")
         raise typer.Exit
 
 
@@ -116,7 +123,12 @@ def main(
     context: typer.Context,
     version: Annotated[
         bool,
-        typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True),
+        typer.Option(
+            "--version",
+            help="Show the version and exit; with --verbose also the engine's.",
+            callback=_show_version,
+            is_eager=True,
+        ),
     ] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", help="Write what Freehold does to standard error as well.")

@@ -225,14 +225,14 @@ def command(
         options,
         host=host,
         port=port,
-        ready=lambda address: _say_ready(all_names, address, json),
+        ready=lambda address: _say_ready(all_names, address, json, llama=True),
         tls=(tls_certificate, tls_key) if tls_certificate and tls_key else None,
         override=override,
         say=say,
     )
 
 
-def _say_ready(names: list[str], address: str, json: bool) -> None:
+def _say_ready(names: list[str], address: str, json: bool, *, llama: bool = False) -> None:
     if json:
         import sys
 
@@ -240,6 +240,10 @@ def _say_ready(names: list[str], address: str, json: bool) -> None:
         sys.stdout.flush()
     else:
         say(f"serving {', '.join(names)} at {address}/v1 (Ctrl-C to stop)")
+        if llama:
+            from freehold.core import engine_build
+
+            say(f"text engine: {engine_build.choose()}")
 
 
 def _check_tls(certificate: Path | None, private_key: Path | None) -> None:

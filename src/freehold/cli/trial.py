@@ -25,6 +25,13 @@ def command(
         ),
     ],
     settings: TrialSettings,
+    cluster: Annotated[
+        str,
+        typer.Option(
+            help="Ray cluster that does the steps: HOST:PORT, ray://HOST:PORT, or auto for one on this "
+            "machine; rows and models are sent to its nodes."
+        ),
+    ] = "",
     json: Json = False,
 ) -> None:
     """Find out whether an open model can do this job on this machine, how well, and at what cost.
@@ -36,13 +43,19 @@ def command(
     """
     from freehold.cli.rows import asker
     from freehold.core import progress
+    from freehold.runtime.cluster import joined
     from freehold.trial import prepare, report
 
-    trial = prepare.prepare(train, settings, sink=progress.for_stream(), ask=asker(), say=say)
-    for line in prepare.start_lines(trial):
-        say(line)
     confirm = _confirm if asker() else None
-    result = trial.run(lambda plan: prepare.agree(trial, plan, yes=settings.yes, say=say, confirm=confirm))
+    with joined(cluster) as nodes:
+        trial = prepare.prepare(
+            train, settings, sink=progress.for_stream(), ask=asker(), say=say, cluster=nodes
+        )
+        for line in prepare.start_lines(trial):
+            say(line)
+        result = trial.run(
+            lambda plan: prepare.agree(trial, plan, yes=settings.yes, say=say, confirm=confirm)
+        )
     folder = prepare.hand_out(trial, settings.out)
     if json:
         print_json(result.as_json())

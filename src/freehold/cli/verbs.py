@@ -17,10 +17,10 @@ HEADINGS: dict[str, tuple[str, ...]] = {
     "Get models": ("pull", "find", "fit", "models", "show", "rm", "gc", "store"),
     "Decide": ("trial", "trials", "report"),
     "Improve": ("tune", "shrink", "mask"),
-    "Run": ("run", "chat", "serve", "usage"),
+    "Run": ("run", "chat", "serve", "rent", "usage"),
     "Share": ("export", "archive", "restore", "push", "mirror", "hub"),
     "Trust": ("verify", "certify", "reproduce", "licence", "scan", "signer"),
-    "Administer": ("key", "policy", "plugins"),
+    "Administer": ("key", "policy", "plugins", "engine"),
 }
 _EXAMPLE = "Example: "
 #: Longer than any summary: lines are wrapped, not cut.

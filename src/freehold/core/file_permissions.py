@@ -26,6 +26,7 @@ OURS = frozenset(
         ".schema.lock",
         "attestations",
         "blobs",
+        "cluster",
         "damaged",
         "datasets",
         "documents",

@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
-from freehold.core.errors import Busy, DoesNotFit, FreeholdError, from_json, to_json
+from freehold.core.errors import Busy, DoesNotFit, FreeholdError, Unsupported, from_json, to_json
 
 log = logging.getLogger(__name__)
 #: Seconds between two looks at whether the work is still wanted.
@@ -115,6 +115,11 @@ class Worker:
         return _result(answer[:4], answer[12:], self.bounds)
 
     def _start(self) -> subprocess.Popen[bytes]:
+        if sys.platform == "win32":
+            raise Unsupported(
+                "this needs a process with limits, which Freehold has on Linux and macOS only",
+                "run Freehold in WSL 2 (docs/install.md)",
+            )
         start = (
             "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from freehold.core import "
             "limited_process; limited_process.main()"
@@ -296,7 +301,7 @@ def _leave_the_network() -> None:
 
 
 def address_space_bytes() -> int:
-    """What this process has mapped (Linux)."""
+    """What this process has mapped. Linux only, the one system that holds a process to such a limit."""
     import resource
 
     with open("/proc/self/statm", "rb") as file:
@@ -307,12 +312,10 @@ def _confine(bounds: Bounds) -> None:
     """Memory, files, processes."""
     import resource
 
-    for kind, most in (
-        (resource.RLIMIT_AS, address_space_bytes() + bounds.memory_bytes),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_NPROC, 0),
-    ):
+    limits = [(resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0), (resource.RLIMIT_NPROC, 0)]
+    if sys.platform == "linux":  # macOS takes the limit of memory and does not keep to it
+        limits.append((resource.RLIMIT_AS, address_space_bytes() + bounds.memory_bytes))
+    for kind, most in limits:
         hard = resource.getrlimit(kind)[1]
         most = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(kind, (most, most))

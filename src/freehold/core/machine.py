@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import platform
-import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from freehold.core import engine_build
+from freehold.core.cpu_facts import cpu_fact, cpu_flags
 from freehold.core.errors import MissingPart
 
 #: Left to the system and the caller when a plan says what fits.
@@ -44,12 +44,12 @@ def look() -> Machine:
     import psutil
 
     memory = psutil.virtual_memory()
-    flags = _cpu_flags()
+    flags = cpu_flags()
     limit = _container_limit()
     total = min(memory.total, limit) if limit else memory.total
     return Machine(
         processor=_processor(),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        cores=cores(),
         memory_bytes=total,
         free_memory_bytes=min(memory.available, total),
         bf16=bool({"avx512_bf16", "amx_bf16", "bf16"} & flags),
@@ -58,21 +58,8 @@ def look() -> Machine:
     )
 
 
-@functools.cache
-def _cpuinfo(key: str) -> str:
-    path = Path("/proc/cpuinfo")
-    if not path.exists():
-        return ""
-    lines = (line.partition(":") for line in path.read_text().splitlines())
-    return next((value.strip() for name, _, value in lines if name.strip() == key), "")
-
-
-def _cpu_flags() -> set[str]:
-    return set((_cpuinfo("flags") or _cpuinfo("Features")).split())
-
-
 def _processor() -> str:
-    return _cpuinfo("model name") or platform.processor() or platform.machine()
+    return cpu_fact("model name") or platform.processor() or platform.machine()
 
 
 def _container_limit() -> int:
@@ -85,12 +72,29 @@ def _container_limit() -> int:
     return 0
 
 
+def cores() -> int:
+    """Processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # Linux; elsewhere no process is bound to processors
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def versions() -> dict[str, str]:
-    """Versions of what results depend on."""
+    """Versions of what results depend on, as far as it is installed; ``engine``: the build of llama.cpp."""
     import importlib.metadata
 
-    names = ("freehold", "llama-cpp-python", "torch", "transformers", "codecarbon", "genai-prices")
-    return {name: importlib.metadata.version(name) for name in names}
+    names = ("freehold", "torch", "transformers", "codecarbon", "genai-prices")
+    known: dict[str, str] = {}
+    for name in names:
+        try:
+            known[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    try:
+        build = engine_build.choose()
+    except MissingPart:
+        return known
+    return known | {build.package: build.version, "engine": f"{build.name} ({build.kind})"}
 
 
 def made_with() -> dict[str, str]:
@@ -102,28 +106,13 @@ def made_with() -> dict[str, str]:
 
 def peak_memory_bytes() -> int:
     """Highest resident memory of this process so far."""
-    import resource
     import sys
+
+    if sys.platform == "win32":
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-def require_engine() -> None:
-    """Raises MissingPart naming what the llama.cpp engine lacks here, and the command that brings it."""
-    import importlib.util
-
-    if importlib.util.find_spec("llama_cpp") is not None:
-        return
-    if not any(shutil.which(name) for name in ("c++", "g++", "clang++", "cl")):
-        raise MissingPart(
-            "the text engine is not installed, and building it needs a C++ compiler, which this machine "
-            "lacks",
-            "install one (Debian and Ubuntu: apt install g++; Fedora: dnf install gcc-c++; macOS: "
-            "xcode-select --install), "
-            "then: pip install llama-cpp-python==0.3.36",
-        )
-    raise MissingPart(
-        "the text engine is not installed",
-        "pip install llama-cpp-python==0.3.36 (builds for about five minutes)",
-    )

@@ -14,7 +14,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from freehold.core import atomic_files, settings
+from freehold.core import atomic_files, extras, settings
 from freehold.core.errors import Busy, DamagedStore, DoesNotFit, FreeholdError, NotFound
 
 _WRITABLE = "make it writable for your user, or set FREEHOLD_HOME to a folder that is"
@@ -57,11 +57,19 @@ def explain(error: BaseException) -> FreeholdError | None:
     while seen is not None:
         if isinstance(seen, FreeholdError):
             return seen
-        known = _of_system(seen) or _of_database(seen) or _of_memory(seen)
+        known = _of_missing_module(seen) or _of_system(seen) or _of_database(seen) or _of_memory(seen)
         if known is not None:
             return known
         seen = seen.__cause__
     return None
+
+
+def _of_missing_module(error: BaseException) -> FreeholdError | None:
+    """A library of an extra that is not installed."""
+    name = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if name not in extras.MODULES:
+        return None
+    return extras.missing(name)
 
 
 def _of_system(error: BaseException) -> FreeholdError | None:

@@ -7,11 +7,11 @@ from __future__ import annotations
 import atexit
 import functools
 import json
-import os
 from typing import TYPE_CHECKING, Any
 
 from freehold.core import limited_process
 from freehold.core.errors import Unsupported
+from freehold.core.machine import cores
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -49,7 +49,7 @@ def rendered(source: str, variables: dict[str, Any]) -> str:
 
 @functools.cache
 def _processes() -> limited_process.Workers:
-    count = max(2, min(4, len(os.sched_getaffinity(0))))
+    count = max(2, min(4, cores()))
     workers = limited_process.Workers("freehold.data.rendering:render", BOUNDS, count)
     atexit.register(workers.close)
     return workers

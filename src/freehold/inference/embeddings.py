@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from freehold.core import limited_process
+from freehold.core import extras, limited_process
 from freehold.core.errors import BadData, BadModel, DoesNotFit, Unsupported
 from freehold.inference import transformers_engine
 
@@ -70,6 +70,7 @@ class SentenceEmbedder:
     """An encoder in a folder, in float32 on the processor. Raises BadModel, Unsupported."""
 
     def __init__(self, folder: Path):
+        extras.need("torch", "an embedding model")
         import torch
         from tokenizers import Tokenizer
         from transformers import AutoModel

@@ -1,39 +1,22 @@
-"""ggml's own row functions, reached through its C library: block sizes, quantize, dequantize.
-
-Source: ggml.h (``ggml_quantize_chunk``, ``ggml_get_type_traits``) of the llama.cpp that llama-cpp-python
-builds.
-"""
+"""ggml's own row functions: block sizes, quantize, dequantize."""
 
 from __future__ import annotations
 
 import ctypes
 import functools
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from freehold.core.errors import Unsupported
-from freehold.core.machine import require_engine
+from freehold.core.machine import cores
+from freehold.inference.llama import library
 from freehold.models.formats.gguf import TYPES
 
 _NUMBERS = {name: number for number, (name, _, _) in TYPES.items()}
 _FLOATS = ctypes.POINTER(ctypes.c_float)
-
-
-class _Traits(ctypes.Structure):
-    _fields_ = [
-        ("name", ctypes.c_char_p),
-        ("block", ctypes.c_int64),
-        ("interleave", ctypes.c_int64),
-        ("bytes", ctypes.c_size_t),
-        ("quantized", ctypes.c_bool),
-        ("to_float", ctypes.c_void_p),
-        ("from_float", ctypes.c_void_p),
-    ]
 
 
 @dataclass(frozen=True)
@@ -57,45 +40,11 @@ class RowType:
 
 
 @functools.cache
-def _library() -> Any:
-    require_engine()
-    import llama_cpp
-
-    folder = Path(llama_cpp.__file__).parent / "lib"
-    name = next(
-        (
-            str(path)
-            for pattern in ("libggml-base.so", "libggml-base.dylib", "ggml-base.dll")
-            for path in folder.glob(pattern)
-        ),
-        None,
-    )
-    if name is None:
-        raise Unsupported(
-            "the text engine was built without ggml's shared library",
-            "reinstall llama-cpp-python from source",
-        )
-    library = ctypes.CDLL(name)
-    library.ggml_get_type_traits.restype = ctypes.POINTER(_Traits)
-    library.ggml_quantize_chunk.restype = ctypes.c_size_t
-    library.ggml_quantize_chunk.argtypes = [
-        ctypes.c_int,
-        _FLOATS,
-        ctypes.c_void_p,
-        ctypes.c_int64,
-        ctypes.c_int64,
-        ctypes.c_int64,
-        ctypes.c_void_p,
-    ]
-    return library
-
-
-@functools.cache
 def row_type(name: str) -> RowType:
     """What ggml says of a type. Raises Unsupported for one it does not have."""
     if name not in _NUMBERS:
         raise Unsupported(f"ggml's type {name!r} is not known", f"use one of {', '.join(_NUMBERS)}")
-    traits = _library().ggml_get_type_traits(_NUMBERS[name]).contents
+    traits = library().ggml_get_type_traits(_NUMBERS[name]).contents
     to_float = (
         ctypes.CFUNCTYPE(None, ctypes.c_void_p, _FLOATS, ctypes.c_int64)(traits.to_float)
         if traits.to_float
@@ -106,7 +55,7 @@ def row_type(name: str) -> RowType:
 
 def _pieces(rows: int) -> list[tuple[int, int]]:
     """(first row, rows) for each thread."""
-    threads = len(os.sched_getaffinity(0))
+    threads = cores()
     size = max(1, -(-rows // (threads * 4)))
     return [(start, min(size, rows - start)) for start in range(0, rows, size)]
 
@@ -118,7 +67,7 @@ def _everywhere(work: Any, rows: int) -> None:
 @functools.cache
 def _pool() -> ThreadPoolExecutor:
     """Threads for the whole process: rounding asks for them many thousand times."""
-    return ThreadPoolExecutor(len(os.sched_getaffinity(0)))
+    return ThreadPoolExecutor(cores())
 
 
 def quantize(weights: np.ndarray, name: str, importance: np.ndarray | None = None) -> np.ndarray:
@@ -137,10 +86,10 @@ def quantize(weights: np.ndarray, name: str, importance: np.ndarray | None = Non
     out = np.empty((rows, kind.row_bytes(columns)), dtype=np.uint8)
     weight = None if importance is None else np.ascontiguousarray(importance, dtype=np.float32)
     pointer = None if weight is None else weight.ctypes.data_as(ctypes.c_void_p)
-    library = _library()
+    lib = library()
 
     def work(start: int, count: int) -> None:
-        library.ggml_quantize_chunk(
+        lib.ggml_quantize_chunk(
             kind.number,
             weights[start:].ctypes.data_as(_FLOATS),
             out[start:].ctypes.data_as(ctypes.c_void_p),

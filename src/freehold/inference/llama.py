@@ -1,4 +1,4 @@
-"""llama.cpp's low-level bindings: its log, a loaded model, its tokens, and a context in which texts are
+"""llama.cpp: its log, a loaded model, its tokens, and a context in which texts are
 computed.
 """
 
@@ -16,9 +16,11 @@ from typing import Any
 
 import numpy as np
 
+from freehold.core import engine_build
 from freehold.core.errors import BadModel, Busy, DoesNotFit, Unsupported, UsageError
-from freehold.core.machine import require_engine
+from freehold.core.machine import cores
 from freehold.inference import offload
+from freehold.inference.llama_api import LlamaLibrary, llama_log_callback
 from freehold.inference.shortest_tokens import Shortest
 
 _GGML_TYPE_F32 = 0
@@ -30,24 +32,25 @@ _keep: list[Any] = []
 _listening: list[Callable[[str], None]] = []
 
 
-def library() -> Any:
-    """The bindings, with llama.cpp's log kept in memory instead of on the screen."""
-    require_engine()
-    import llama_cpp
+@functools.cache
+def library() -> LlamaLibrary:
+    """llama.cpp, loaded once in a process, with its log kept in memory instead of on the screen.
 
-    if not _keep:
+    Raises MissingPart, Unsupported, UsageError; see :mod:`freehold.core.engine_build`.
+    """
+    loaded = LlamaLibrary(engine_build.choose())
 
-        @llama_cpp.llama_log_callback
-        def collect(level: int, text: bytes, _: Any) -> None:
-            if level >= 3:
-                _log.append(text.decode("utf-8", "replace").strip())
-            for hear in _listening:
-                hear(text.decode("utf-8", "replace"))
+    @llama_log_callback
+    def collect(level: int, text: bytes, _: Any) -> None:
+        if level >= 3:
+            _log.append(text.decode("utf-8", "replace").strip())
+        for hear in _listening:
+            hear(text.decode("utf-8", "replace"))
 
-        _keep.append(collect)
-        llama_cpp.llama_log_set(collect, ctypes.c_void_p(0))
-        llama_cpp.llama_backend_init()
-    return llama_cpp
+    _keep.append(collect)
+    loaded.llama_log_set(collect, ctypes.c_void_p(0))
+    loaded.llama_backend_init()
+    return loaded
 
 
 @contextlib.contextmanager
@@ -231,7 +234,7 @@ class LlamaContext:
         params.n_seq_max = sequences
         params.kv_unified = not separate_cells
         params.swa_full = True  # the shared prefix must stay whole for layers with a sliding window
-        params.n_threads = params.n_threads_batch = threads or len(os.sched_getaffinity(0))
+        params.n_threads = params.n_threads_batch = threads or cores()
         params.flash_attn_type = (
             lib.LLAMA_FLASH_ATTN_TYPE_DISABLED if exact else lib.LLAMA_FLASH_ATTN_TYPE_ENABLED
         )

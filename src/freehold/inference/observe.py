@@ -10,7 +10,6 @@ it is checked on the first tensor seen, and anything else is refused.
 from __future__ import annotations
 
 import ctypes
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from freehold.core.errors import DoesNotFit, Unsupported
+from freehold.core.machine import cores
 from freehold.inference.llama import library, load_model, put
 
 #: Tokens in a decode call.
@@ -61,7 +61,7 @@ class Observer:
         params.n_seq_max = _MOST_ROWS
         params.kv_unified = True
         params.swa_full = True
-        params.n_threads = params.n_threads_batch = threads or len(os.sched_getaffinity(0))
+        params.n_threads = params.n_threads_batch = threads or cores()
         params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_ENABLED
         self._failed: Exception | None = None
         if on_input is not None:

@@ -13,10 +13,13 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from freehold.core.errors import UsageError
 from freehold.models.formats import gguf
+
+if TYPE_CHECKING:
+    from freehold.inference.llama_api import LlamaLibrary
 
 #: Memory of each card left to its driver and screen, and to what llama.cpp's backends take without saying.
 CARD_RESERVE_BYTES = 512 << 20
@@ -64,13 +67,13 @@ class Offload:
     reason: str
 
 
-def cards(bindings: Any) -> tuple[Card, ...]:
+def cards(library: LlamaLibrary) -> tuple[Card, ...]:
     """Every card that this build of llama.cpp can use, in its own order; () where it was built for processors
-    only, or none is here. ``bindings``: of :func:`freehold.inference.llama.library`.
+    only, or none is here. ``library``: of :func:`freehold.inference.llama.library`.
 
     Source: ggml-backend.h, ggml's registry of devices.
     """
-    ggml = bindings.llama_cpp._lib  # noqa: SLF001  # the handle that every build has, whatever its files are called
+    ggml = library.handle
     ggml.ggml_backend_dev_count.restype = ctypes.c_size_t
     ggml.ggml_backend_dev_get.restype = ctypes.c_void_p
     ggml.ggml_backend_dev_get.argtypes = [ctypes.c_size_t]

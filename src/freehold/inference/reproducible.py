@@ -19,7 +19,6 @@ computes. What it goes by, and what is done about it here (ggml-cpu's
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from freehold.core.machine import cores
 from freehold.inference.batch_engine import PIECE, BatchingEngine, Meter
 from freehold.inference.engine_options import EngineOptions
 from freehold.inference.prompt_cache import LEAST_TOKENS, PromptCache, shared
@@ -74,7 +74,7 @@ class ReproducibleEngine(BatchingEngine):
         assert options.batch >= PIECE >= 2 * TILE
         own_cells = replace(options, cached_sequences=0, separate_cells=True, gpu_layers=0)
         super().__init__(path, own_cells, prompt_cache=prompt_cache, meter=meter)
-        self._threads = options.threads or len(os.sched_getaffinity(0))
+        self._threads = options.threads or cores()
         self._turn_to_read, self._last, self._one_thread, self._copying = True, -1, False, False
         self._known = all(one.kind in ALIKE for one in gguf.read_header(path).tensors if len(one.shape) > 1)
         #: Tokens that a call may have for each to give what it gives alone; 0 until the first step has

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from freehold.core import extras
 from freehold.core.errors import BadModel, DoesNotFit, Unsupported
 from freehold.inference.interface import Completion
 from freehold.inference.request import GenerationRequest
@@ -115,6 +116,7 @@ def load(kind: Any, folder: Path, *, beside: re.Pattern[str] | None = None, **op
     transformers fills in what a folder lacks with random numbers and only warns. ``beside``: names of
     tensors that may be missing or left over, since what they are for is not used.
     """
+    extras.need("torch", "a model that is not GGUF")
     import torch
 
     settings = {

@@ -9,6 +9,7 @@ Python version, which the note beside them names.
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import platform
 import subprocess
 import sys
@@ -94,9 +95,32 @@ def gather(
             f"{model.name} is {model.info.format}; a runtime is packed with GGUF models",
             "archive a GGUF of it, or leave --with-runtime out",
         )
+    if importlib.util.find_spec("llama_cpp") is None:
+        raise MissingPart(
+            "a runtime is packed with the text engine that was built here, and none was",
+            "freehold engine build",
+        )
     pinned = [f"{name}=={importlib.metadata.version(name)}" for name in _closure(ENGINE)]
     wheels = folder / "wheels"
     wheels.mkdir(parents=True)
+    _fetch_wheels(pinned, wheels, sink)
+    weights = next(name for name in model.manifest if name.endswith(".gguf"))
+    note = NOTE.format(
+        name=model.name,
+        revision=model.revision[:12],
+        engine=ENGINE,
+        system=platform.system(),
+        processor=platform.machine(),
+        python=".".join(platform.python_version_tuple()[:2]),
+        weights=weights,
+    )
+    atomic_files.write_atomically(folder / "README.txt", note)
+    atomic_files.write_atomically(folder / "run.py", program(plain_template, plain_stop))
+    return {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def _fetch_wheels(pinned: list[str], wheels: Path, sink: Sink) -> None:
+    """Put the wheels of packages into a folder. Raises MissingPart, NotFound."""
     command = [
         sys.executable,
         "-P",
@@ -126,19 +150,6 @@ def gather(
             f"the wheels of the runtime could not be fetched ({cause.removeprefix('ERROR: ')})",
             "check the network, or leave --with-runtime out",
         )
-    weights = next(name for name in model.manifest if name.endswith(".gguf"))
-    note = NOTE.format(
-        name=model.name,
-        revision=model.revision[:12],
-        engine=ENGINE,
-        system=platform.system(),
-        processor=platform.machine(),
-        python=".".join(platform.python_version_tuple()[:2]),
-        weights=weights,
-    )
-    atomic_files.write_atomically(folder / "README.txt", note)
-    atomic_files.write_atomically(folder / "run.py", program(plain_template, plain_stop))
-    return {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def program(plain_template: str, plain_stop: str) -> str:

@@ -1,4 +1,5 @@
-"""Quantization through llama.cpp's own quantizer; the result is plain GGUF."""
+"""Quantization to llama.cpp's usual mixes, by its own quantizer where the engine has it; the result is plain
+GGUF."""
 
 from __future__ import annotations
 
@@ -12,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from freehold.core import atomic_files
+from freehold.core import atomic_files, machine
 from freehold.core.errors import StepFailed, UsageError
 from freehold.inference.llama import heard, library
 from freehold.models.formats import gguf
+from freehold.quantization import mixes
 
 #: What the trial makes: 8, 4 and 2 bit.
 TYPES = ("Q8_0", "Q4_K_M", "Q2_K")
@@ -57,14 +59,30 @@ def quantize(
     numbers = {name: number for number, name in gguf.FILE_TYPES.items()}
     if kind not in numbers:
         raise UsageError(f"{kind!r} is not a quantization type", f"use one of {', '.join(sorted(numbers))}")
+    atomic_files.need_disk(target.parent, source.stat().st_size, f"writing {kind}")
+    if llama_cpp.holds("llama_model_quantize"):
+        _with_llama_cpp(source, target, numbers[kind], importance, threads, begun)
+    else:
+        mixes.write(source, target, kind, importance=importance, begun=begun)
+    return describe(target, kind)
+
+
+def _with_llama_cpp(
+    source: Path,
+    target: Path,
+    file_type: int,
+    importance: dict[str, np.ndarray] | None,
+    threads: int,
+    begun: Callable[[int], None] | None,
+) -> None:
+    llama_cpp = library()
     params = llama_cpp.llama_model_quantize_default_params()
-    params.ftype = numbers[kind]
-    params.nthread = threads or len(os.sched_getaffinity(0))
+    params.ftype = file_type
+    params.nthread = threads or machine.cores()
     params.allow_requantize = True
     imatrix = _importance_data(importance) if importance else None
     if imatrix is not None:
         params.imatrix = imatrix
-    atomic_files.need_disk(target.parent, source.stat().st_size, f"writing {kind}")
 
     def hear(line: str) -> None:
         if begun is not None and (match := _TENSOR.match(line)):
@@ -76,10 +94,9 @@ def quantize(
         )
         if code:
             raise StepFailed(
-                f"llama.cpp could not quantize {source.name} to {kind} (code {code})",
+                f"llama.cpp could not quantize {source.name} to {gguf.FILE_TYPES[file_type]} (code {code})",
                 "check the disk and the source file",
             )
-        return describe(temporary, kind)
 
 
 def _importance_data(importance: dict[str, np.ndarray]) -> Any:

@@ -18,16 +18,18 @@ from pathlib import Path
 from freehold.core import atomic_files
 from freehold.core import device as devices
 from freehold.core.device import Device
+from freehold.core.errors import UsageError
 from freehold.core.progress import Sink, silent, task
 from freehold.models.formats import gguf, safetensors
 from freehold.models.formats.decoders import config_of
-from freehold.training import backends, memory
+from freehold.training import backends, memory, workers
 from freehold.training.backends import Backend
 from freehold.training.loop import Trainer, Tuned
 from freehold.training.preference import PreferenceTrainer
 from freehold.training.recipe import Recipe, plan
 from freehold.training.recipe_search import RecipeScore, search
 from freehold.training.training_rows import TrainingRows
+from freehold.training.workers import WorkersResult
 
 #: File in the working folder with the recipe that was decided on.
 DECISION = "settled.json"
@@ -54,6 +56,8 @@ class TuneOptions:
     search_s: float = 0.0
     #: what to train on, as ``freehold.core.device.choose`` takes it
     device: str = ""
+    #: processes that share each batch, on this machine (``freehold.training.workers``)
+    workers: int = 1
     #: what trains: "ours", "transformers", or "" to choose
     trainer: str = ""
     #: use the recipe exactly as it is, because a run is repeated
@@ -115,10 +119,22 @@ def run(
     Raises DoesNotFit and Unsupported before anything is trained.
     """
     started = time.monotonic()
+    if options.workers > 1:
+        workers.check(options.workers, rows, options.recipe)
+        if options.time_s or options.search_s:
+            raise UsageError(
+                "--workers needs a number of steps or epochs: its speed is not measured beforehand",
+                "pass --steps or --epochs instead of --time and --search",
+            )
     device = devices.choose(options.device)
     reasons = ["preference tuning (DPO): the rows hold rejected answers"] if rows.preferences else []
     reasons.append(device.reason)
     backend = backends.choose(weights, options.trainer)
+    if options.workers > 1 and backend.name != backends.OURS:
+        raise UsageError(
+            "--workers needs Freehold's own trainer, and this model is trained by transformers",
+            "leave out --workers",
+        )
     recipe, memory_need, memory_reason = _fit_memory(rows, weights, options, device, backend)
     reasons += [memory_reason, backend.reason]
     for reason in reasons:
@@ -130,11 +146,10 @@ def run(
         say(reason)
     if resumed:
         say("continuing the run that was stopped")
-    trainer = makers.trainer(decision.recipe)
     with meter or nullcontext():
-        tuned = trainer.run(sink, work / CHECKPOINT, last_step=options.last_step)
+        trained = _train(makers, decision.recipe, options, device, work, sink)
     return TuneResult(
-        tuned,
+        trained.tuned,
         rows,
         device,
         (*reasons, *decision.reasons),
@@ -142,9 +157,30 @@ def run(
         decision.reasons,
         decision.searched,
         memory_need,
-        device.peak_bytes(),
-        len(trainer.prefix),
+        trained.peak_bytes,
+        trained.shared_prefix,
     )
+
+
+def _train(
+    makers: _Trainers, recipe: Recipe, options: TuneOptions, device: Device, work: Path, sink: Sink
+) -> WorkersResult:
+    """Train by this process, or by several that share each batch."""
+    checkpoint, last_step = work / CHECKPOINT, options.last_step
+    if options.workers > 1:
+        return workers.train(
+            makers.weights,
+            makers.rows,
+            recipe,
+            options.workers,
+            checkpoint,
+            sink,
+            device=device.kind,
+            last_step=last_step,
+        )
+    trainer = makers.trainer(recipe)
+    tuned = trainer.run(sink, checkpoint, last_step=last_step)
+    return WorkersResult(tuned, device.peak_bytes(), len(trainer.prefix))
 
 
 def _fit_memory(
@@ -176,7 +212,7 @@ class _Trainers:
     """Builds trainers for the same rows and weights, never two at a time: each holds the weights."""
 
     def __init__(self, rows: TrainingRows, weights: Path, device: Device, backend: str):
-        self.rows, self._weights, self._device, self._backend = rows, weights, device, backend
+        self.rows, self.weights, self._device, self._backend = rows, weights, device, backend
         self._last: Trainer | None = None
 
     def trainer(self, recipe: Recipe) -> Trainer:
@@ -195,7 +231,7 @@ class _Trainers:
         rows = self.rows
         if rows.preferences:
             return PreferenceTrainer(
-                self._weights,
+                self.weights,
                 rows.pairs,
                 rows.valid_pairs,
                 recipe,
@@ -203,7 +239,7 @@ class _Trainers:
                 backend=self._backend,
             )
         return Trainer(
-            self._weights, rows.train, rows.valid, recipe, device=self._device, backend=self._backend
+            self.weights, rows.train, rows.valid, recipe, device=self._device, backend=self._backend
         )
 
     def speed(self, recipe: Recipe, seconds: float) -> float:

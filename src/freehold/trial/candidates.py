@@ -25,7 +25,7 @@ from freehold.trial import jobs
 from freehold.trial.arguments import ConvertArguments, LookArguments
 from freehold.trial.planner import Candidate, Pace
 from freehold.trial.results import LookResult
-from freehold.trial.steps import step_name
+from freehold.trial.steps import Call, step_name
 from freehold.trial.task import Task
 from freehold.trial.variant import Kind, Variant
 from freehold.trust import licence
@@ -153,7 +153,19 @@ def look_at_rows(trial: Trial) -> dict[str, TriedModel]:
 
     Raises DoesNotFit where none fits. Rows that are too long for one of them are left out of the task.
     """
-    tried = [entry for model in trial.models if (entry := _look(trial, model))]
+    allowed = [model for model in trial.models if _licence_allows(trial, model)]
+    looks = trial.steps.run_all(
+        [
+            Call(
+                step_name("look", model.name),
+                LookArguments(trial.subject(model), task=str(trial.task_file)),
+            )
+            for model in allowed
+        ]
+    )
+    tried = [
+        entry for model, look in zip(allowed, looks, strict=True) if (entry := _fitting(trial, model, look))
+    ]
     if not tried:
         reasons = "; ".join(trial.notes) or "the store is empty"
         raise DoesNotFit(
@@ -165,13 +177,16 @@ def look_at_rows(trial: Trial) -> dict[str, TriedModel]:
     return {entry.model.name: entry for entry in ordered}
 
 
-def _look(trial: Trial, model: Model) -> TriedModel | None:
-    """A model with a look at the rows; None, with a note, where it cannot take the task."""
+def _licence_allows(trial: Trial, model: Model) -> bool:
+    """Whether the licence policy allows the model; the reason is noted where it does not."""
     allowed, why = licence.allowed(model.info.licence, trial.options.licence_policy)
     if allowed is not True:
-        return _leave_out(trial, model, f"licence policy {trial.options.licence_policy!r}: {why}")
-    arguments = LookArguments(trial.subject(model), task=str(trial.task_file))
-    look = trial.steps.run(step_name("look", model.name), arguments)
+        _leave_out(trial, model, f"licence policy {trial.options.licence_policy!r}: {why}")
+    return allowed is True
+
+
+def _fitting(trial: Trial, model: Model, look: LookResult) -> TriedModel | None:
+    """A model with a look at the rows; None, with a note, where it cannot take the task."""
     need = predict_memory(model.info, look.longest_prompt + look.max_tokens, 1).total
     if need > trial.memory:
         return _leave_out(

@@ -54,6 +54,17 @@ class Clock:
         """Count the seconds that an earlier run had spent on a step."""
         self.before_s += seconds
 
+    @contextlib.contextmanager
+    def stopped(self) -> Generator[None]:
+        """Count nothing of what happens meanwhile: steps on other machines are counted by their own seconds
+        (:meth:`replay`).
+        """
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.before_s -= time.monotonic() - started
+
     def left(self) -> float:
         """Seconds of the budget that are left."""
         return self.budget_s - self.spent()

@@ -11,6 +11,7 @@ from freehold.core.wording import counted
 from freehold.data.guess import Ask
 from freehold.data.row_settings import row_options
 from freehold.models.store import Store
+from freehold.runtime.cluster import Cluster
 from freehold.trial import sections
 from freehold.trial import task as tasks
 from freehold.trial.judging import power_notes
@@ -32,9 +33,11 @@ def prepare(
     sink: Sink,
     ask: Ask | None = None,
     say: Say = quiet,
+    cluster: Cluster | None = None,
 ) -> Trial:
     """The trial of the rows in ``data``. Options and needs are checked before any row is read.
 
+    ``cluster``: does the steps.
     ``ask``: called where the columns are in doubt. Raises FreeholdError (UsageError, BadData,
     NotFound, PolicyDenied and others) before anything is measured.
     """
@@ -55,7 +58,7 @@ def prepare(
         sink=sink,
     )
     models = choose_models(store, list(chosen.models))
-    return Trial(store, task, models, options, sink, override=chosen.override, say=say)
+    return Trial(store, task, models, options, sink, override=chosen.override, say=say, cluster=cluster)
 
 
 def start_lines(trial: Trial) -> Iterator[str]:
@@ -78,6 +81,8 @@ def start_lines(trial: Trial) -> Iterator[str]:
     yield f"why this metric: {task.metric.reason}"
     for warning in sections.warnings(task):
         yield f"note: {warning}"
+    if trial.cluster is not None:
+        yield trial.cluster.sentence()
     if options.rival_endpoint:
         yield (
             f"the {len(splits.test)} test rows, the {len(splits.valid)} validation rows and up to "

@@ -287,6 +287,44 @@ class Estimates:
     """that run's budget in seconds"""
 
 
+@dataclass(frozen=True)
+class ClusterNode:
+    """What a machine of a cluster did for a trial."""
+
+    name: str
+    """its host and the beginning of its id"""
+    machine: JsonObject
+    """the facts that measurements depend on (:class:`freehold.core.machine.Machine`)"""
+    steps: int
+    """steps that it did"""
+    seconds: float
+    """seconds that they took"""
+    kwh: float
+    """energy of what was metered of them: tuning and timing"""
+    kg_co2e: float
+    """carbon of that energy"""
+
+
+@dataclass(frozen=True)
+class ClusterSection:
+    """The machines of a cluster that did a trial's steps, and what they took together."""
+
+    address: str
+    """the cluster's address"""
+    nodes: tuple[ClusterNode, ...]
+    """each machine that did a step"""
+    lost: tuple[str, ...]
+    """machines that died during a step, which another one then did"""
+    seconds: float
+    """machine time, summed over the machines"""
+    kwh: float
+    """energy, summed over the machines"""
+    kg_co2e: float
+    """carbon of that energy"""
+    dollars: tuple[float, float, float]
+    """what the machine time costs: lowest, likely, highest"""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Report:
     """Freehold trial report, versions 1 to 3."""
@@ -347,6 +385,8 @@ class Report:
     """how good the estimates of the time left were; null where too few were shown"""
     left_out_rows: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """model -> ids of the rows that are too long for it"""
+    cluster: ClusterSection | None = None
+    """which machines did the steps; null where this machine did"""
 
     @classmethod
     def from_json(cls, value: JsonObject, where: str = "") -> Report:

@@ -27,6 +27,8 @@ class StepResult:
     _: KW_ONLY
     seconds: float = 0.0
     """seconds that the step took, those of earlier runs included"""
+    node: str = ""
+    """the machine of a cluster that did the step; empty where this machine did"""
 
     @classmethod
     def from_json(cls, value: JsonObject) -> Self:

@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from freehold.core import atomic_files, machine, settings, statistics
+from freehold.core import atomic_files, extras, machine, settings, statistics
 from freehold.core.errors import DoesNotFit
 from freehold.core.json_types import JsonObject
 from freehold.core.progress import Sink, duration
@@ -28,6 +28,7 @@ from freehold.evaluation.metrics import figure_names
 from freehold.inference.loading import predict_memory
 from freehold.models.info import ModelInfo
 from freehold.models.store import Model, Store
+from freehold.runtime.cluster import Cluster, weakest
 from freehold.trial import (
     candidates,
     costs,
@@ -40,19 +41,21 @@ from freehold.trial import (
     trust_tests,
     tuning,
 )
+from freehold.trial import cluster as on_cluster
 from freehold.trial import task as tasks
 from freehold.trial.arguments import BaselinesArguments, MeasureArguments, PaceArguments, Subject
 from freehold.trial.baselines import Baseline
 from freehold.trial.candidates import TriedModel, choose_models
 from freehold.trial.choice import FEWEST_CHOICE_ROWS, TEST, VALIDATION, Choice
 from freehold.trial.clock import Clock
+from freehold.trial.engine_hold import hold_engine
 from freehold.trial.looks import Look
 from freehold.trial.options import ADDED, FREE, Options
 from freehold.trial.planner import Plan, Work
 from freehold.trial.report_record import Report
 from freehold.trial.requirements import Requirement, Terms, check_names, parse_need, terms_of
 from freehold.trial.results import LookResult, MeasureResult, PartialResult
-from freehold.trial.steps import OutOfTime, Steps, end_s, step_name
+from freehold.trial.steps import Call, OutOfTime, Steps, end_s, step_name
 from freehold.trial.task import Task
 from freehold.trial.variant import Rows, Selection, Variant
 from freehold.trust.gate import Say, permit_models, permit_rows, quiet
@@ -97,12 +100,13 @@ class Trial:
         *,
         override: str = "",
         say: Say = quiet,
+        cluster: Cluster | None = None,
     ):
-        """``override``: the reason for going against the policy.
-
-        Raises PolicyDenied where it does not allow tuning.
+        """``override``: the reason for going against the policy. ``cluster``: does the steps. Raises
+        PolicyDenied where the policy does not allow tuning.
         """
         if options.tune:
+            extras.need("torch", "tuning (which --no-tune leaves out)")
             permit_models(store, "tune", models, override, say)
             permit_rows(task.splits.train, "mask them first (freehold mask), or pass --no-tune")
         self.store, self.task, self.models, self.options = store, task, models, options
@@ -111,11 +115,12 @@ class Trial:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.task_file = self.folder / "task.json"
         self.clock = Clock(options.budget_s, sink)
-        self.steps = Steps(self.folder / "steps", self.clock.relay, self.clock.replay)
+        self.cluster = cluster
+        self.steps = self.make_steps()
         self.sink = self.clock.relay
         self.needs = [parse_need(text) for text in options.needs]
         check_names(self.needs, figure_names(task.metric))
-        self.machine = machine.look()
+        self.machine = machine.look() if cluster is None else weakest([n.machine for n in cluster.nodes()])
         #: bytes of memory that a model may take
         self.memory = options.memory_bytes or self.machine.usable_bytes
         self.plan: Plan | None = None
@@ -152,15 +157,21 @@ class Trial:
         from freehold.trial.summary import summarise
 
         with atomic_files.locked(self.folder / "lock", f"this trial ({self.id})"):
+            if held := hold_engine(self.folder):
+                self.notes.append(held)
             if not self.task_file.exists():
                 tasks.save(self.task, self.task_file)
             self.models = [candidates.as_gguf(self, model) for model in self.models]
             self.tried = candidates.look_at_rows(self)
             self.baselines = self._baselines()
             self._make_plan(agree)
-            self._measure_as_is()
+            if self.cluster is not None:
+                on_cluster.work_ahead(self)
+            self.measure_as_is()
             for tuned in tuning.tune(self):
                 tuning.shrink_and_measure(self, tuned)
+            if self.cluster is not None:
+                on_cluster.time_ahead(self)
             timing.time_variants(self)
             self.choice = judging.choice_of(self)
             self.look, self.terms = judging.judge(self)
@@ -176,7 +187,15 @@ class Trial:
             report = write_reports(self.folder, summarise(self))
             for path in self.spare:
                 path.unlink(missing_ok=True)
+            if self.cluster is not None:
+                self.cluster.forget(self.id)
             return report
+
+    def make_steps(self) -> Steps:
+        """The steps of this trial, by its clock: in processes here, or on the cluster."""
+        if self.cluster is None:
+            return Steps(self.folder / "steps", self.clock.relay, self.clock.replay)
+        return on_cluster.ClusterSteps(self.folder / "steps", self.clock, self.cluster, self.id)
 
     def _baselines(self) -> tuple[Baseline, ...]:
         """What a person would try first, measured in seconds before any model."""
@@ -226,15 +245,21 @@ class Trial:
         """Measure each model's speeds; ``again`` though an earlier run did: speeds of a moment long past
         say little.
         """
-        for name, tried in self.tried.items():
-            fit = candidates.tuning_fit(self, tried)
-            arguments = PaceArguments(
-                self.subject(tried.model),
-                task=str(self.task_file),
-                tuned=self.options.tune and not fit.untunable,
+        fits = {name: candidates.tuning_fit(self, tried) for name, tried in self.tried.items()}
+        calls = [
+            Call(
+                step_name("pace", name),
+                PaceArguments(
+                    self.subject(tried.model),
+                    task=str(self.task_file),
+                    tuned=self.options.tune and not fits[name].untunable,
+                ),
+                again=(lambda _: True) if again else None,
             )
-            always = (lambda _: True) if again else None
-            measured = self.steps.run(step_name("pace", name), arguments, again=always)
+            for name, tried in self.tried.items()
+        ]
+        for (name, tried), measured in zip(list(self.tried.items()), self.steps.run_all(calls), strict=True):
+            fit = fits[name]
             if measured.note:
                 self.notes.append(f"{name}: {measured.note}; the plan rests on these speeds")
             speed = candidates.speed_of(self, tried, measured.pace, fit.untunable)
@@ -329,7 +354,7 @@ class Trial:
 
     # -- measuring --------------------------------------------------------------------------
 
-    def _measure_as_is(self) -> None:
+    def measure_as_is(self) -> None:
         """Zero-shot and few-shot of every model that the plan holds."""
         for tried in self.tried.values():
             name = tried.model.name

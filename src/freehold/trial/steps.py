@@ -15,10 +15,10 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
 from freehold.core import atomic_files
 from freehold.core.errors import BY_NAME, FreeholdError, StepFailed, from_json
@@ -47,6 +47,15 @@ def step_name(job: str, subject: str) -> str:
 
 class OutOfTime(Exception):
     """A step's process was ended because its time was over; what it had kept on disk is there."""
+
+
+@dataclass(frozen=True)
+class Call(Generic[Result]):
+    """A step to run: its name, what it is given, and whether a known result is not good enough."""
+
+    name: str
+    arguments: Arguments[Result]
+    again: Callable[[Result], bool] | None = None
 
 
 class Steps:
@@ -89,18 +98,27 @@ class Steps:
                 return known
         self._count(place)
         atomic_files.write_atomically(place / "inputs.json", json.dumps(arguments.inputs(), indent=1))
-        stopwatch = _Stopwatch(place)
+        stopwatch = Stopwatch(place)
+
+        try:
+            value = self._do(replace(arguments, place=str(place)), name, stopwatch, end_s)
+        except OutOfTime:
+            stopwatch.write()
+            raise
+        return _write(place, arguments, {**value, "seconds": stopwatch.seconds()})
+
+    def run_all(self, calls: Sequence[Call[Result]]) -> list[Result]:
+        """The results of steps that do not need each other, in their order. Raises like :meth:`run`."""
+        return [self.run(call.name, call.arguments, again=call.again) for call in calls]
+
+    def _do(self, arguments: Arguments[Any], name: str, stopwatch: Stopwatch, end_s: float) -> JsonObject:
+        """Do the step in a process of its own; its result in JSON form. Raises like :func:`in_process`."""
 
         def relay(event: Event) -> None:
             stopwatch.write_at_times()
             self.sink(event)
 
-        try:
-            value = _in_process(replace(arguments, place=str(place)), name, relay, end_s)
-        except OutOfTime:
-            stopwatch.write()
-            raise
-        return _write(place, arguments, {**value, "seconds": stopwatch.seconds()})
+        return in_process(arguments, name, relay, end_s)
 
     def _count(self, place: Path) -> None:
         """Tell what earlier runs spent on a step, once: a step that this run did is asked for again later."""
@@ -123,7 +141,7 @@ class Steps:
         return {file.parent.name: arguments.result.from_json(json.loads(file.read_text())) for file in files}
 
 
-class _Stopwatch:
+class Stopwatch:
     """The seconds that a step takes, those of killed runs included; written down at times, so that a killed
     run's count.
     """
@@ -131,10 +149,20 @@ class _Stopwatch:
     def __init__(self, place: Path):
         self._file, self._before = place / "seconds", _seconds(place)
         self._started = self._written = time.monotonic()
+        self._measured: float | None = None
+
+    def restart(self) -> None:
+        """Begin to count now: the step has waited for a machine until now."""
+        self._started = time.monotonic()
+
+    def stop(self, seconds: float) -> None:
+        """Count so many seconds, measured elsewhere, for this run of the step."""
+        self._measured = seconds
 
     def seconds(self) -> float:
         """Seconds so far."""
-        return self._before + time.monotonic() - self._started
+        this_run = time.monotonic() - self._started if self._measured is None else self._measured
+        return self._before + this_run
 
     def write(self) -> None:
         """Write them down."""
@@ -163,7 +191,7 @@ def _seconds(place: Path) -> float:
     return max(ended, float(kept.read_text()) if kept.exists() else 0.0)
 
 
-def _in_process(arguments: Arguments[Any], name: str, sink: Sink, end_s: float) -> JsonObject:
+def in_process(arguments: Arguments[Any], name: str, sink: Sink, end_s: float) -> JsonObject:
     """The JSON form of the job's result. Raises what the job raised, StepFailed, OutOfTime."""
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "freehold.trial.worker"],

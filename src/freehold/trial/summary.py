@@ -13,6 +13,7 @@ from freehold.evaluation.task_kinds import wanted_label
 from freehold.trial import baselines, json_form, judging, planner, sections
 from freehold.trial.against_rival import AgainstRival, compare_rival
 from freehold.trial.arguments import LookArguments
+from freehold.trial.cluster_costs import cluster_section
 from freehold.trial.options import NO_SAFETY
 from freehold.trial.report_record import (
     VERSION,
@@ -71,6 +72,7 @@ def summarise(trial: Trial) -> Report:
         parts=tuple(trial.clock.taken),
         time_left=_estimates(trial),
         left_out_rows=trial.left_out_rows,
+        cluster=cluster_section(trial.steps.folder, trial.options.costs),
         notes=tuple(trial.notes),
         options=asdict(trial.options),
         versions=machine.versions(),

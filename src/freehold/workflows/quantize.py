@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from freehold.core import atomic_files, machine
+from freehold.core import atomic_files, extras, machine
 from freehold.core.errors import BadData, DoesNotFit, UsageError
 from freehold.core.progress import Sink, silent, task
 from freehold.data.examples import Example
@@ -253,6 +253,7 @@ def shrink(
     Raises FreeholdError. What is not GGUF yet is shrunk from its GGUF form (see
     :mod:`freehold.runtime.gguf_form`).
     """
+    extras.need("torch", "shrinking")
     if detect(examples).name == "code" and not options.trust_code:
         sandbox.require()
     model = as_gguf(store, model, [text for example in examples[:200] for _, text in example.messages], sink)

@@ -6,7 +6,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from freehold.core import atomic_files, machine
+from freehold.core import atomic_files, extras, machine
 from freehold.core.errors import BadData, NotFound, Unsupported
 from freehold.core.progress import Sink, silent, task
 from freehold.data.examples import Example, read_dataset
@@ -65,6 +65,7 @@ def reproduce(
 
     Raises BadData, NotFound, Unsupported where it cannot be run again.
     """
+    extras.need("torch", "running a tuning again")
     tuning = model.info.lineage.tuning
     if tuning is None:
         raise Unsupported(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from freehold.core import atomic_files, machine, settings
+from freehold.core import atomic_files, extras, machine, settings
 from freehold.core.errors import Unsupported
 from freehold.core.progress import Sink, silent
 from freehold.data.examples import Example
@@ -102,6 +102,7 @@ def tune(
     going against the policy. Raises PolicyDenied where the policy says no, and BadData, DoesNotFit,
     Unsupported before anything is trained.
     """
+    extras.need("torch", "tuning")
     origin = origin or RowsOrigin()
     permit_models(store, "tune", [model], override, say)
     train, valid = learnable(train, valid, say, masked=origin.masked)

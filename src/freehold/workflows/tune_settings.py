@@ -41,6 +41,13 @@ class TuneSettings(Settings):
     device: str = option(
         "", "Device to train on: cuda (also for ROCm), cuda:1, xpu, mps or cpu; the default is the best one."
     )
+    workers: int = option(
+        1,
+        "Number of workers that share each batch: processes on this machine, each with a GPU of its own or a "
+        "share of the CPU.",
+        low=1,
+        high=64,
+    )
     time: str = option(
         "",
         "Time for the training, e.g. 20m; the number of epochs follows from the measured speed.",
@@ -159,6 +166,7 @@ def tune_on_rows(
         choose_rank=not chosen.rank,
         search_s=chosen.parsed("search"),
         device=chosen.device,
+        workers=chosen.workers,
         trainer=chosen.trainer,
         resume=chosen.resume,
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -207,8 +208,12 @@ def serve(
 async def _interrupted(serving: asyncio.Task[None]) -> bool:
     """Wait for SIGTERM or SIGINT (True), or for the server to end (False)."""
     interrupt = asyncio.Event()
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, interrupt.set)
+        if sys.platform == "win32":  # whose event loop hears no signals
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(interrupt.set))
+        else:
+            loop.add_signal_handler(number, interrupt.set)
     waiter = asyncio.create_task(interrupt.wait())
     await asyncio.wait({waiter, serving}, return_when=asyncio.FIRST_COMPLETED)
     return interrupt.is_set()

@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from freehold.core import engine_build
 from freehold.core.errors import Unsupported
 from freehold.data.rendering import rendered
 from freehold.inference.batch_engine import BatchingEngine, Meter
@@ -330,10 +331,9 @@ class ModelPool:
         return prompting_by_name
 
     def _cache_folder(self, model: Model) -> Path:
-        import llama_cpp
-
+        build = engine_build.choose().name.replace(" ", "-").replace(",", "")
         kind = "-apart" if self.options.reproducible else ""
-        return self.store.folder / "states" / f"{model.digest[:32]}-{llama_cpp.__version__}{kind}"
+        return self.store.folder / "states" / f"{model.digest[:32]}-{build}{kind}"
 
 
 def _servable(store: Store, model: Model) -> Model:

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from freehold.core.machine import cores
 from freehold.costs.energy import Counter
 from freehold.costs.usage import UsageLog, Used
 from freehold.inference.embeddings import Embedded
@@ -145,7 +145,7 @@ class InferenceService:
         self.usage_writer = UsageWriter(usage_log)
         self.draining = False
         #: rendering and counting; vectors, one request at a time; reading and searching documents
-        self.work = BackgroundWork(max(2, len(os.sched_getaffinity(0))))
+        self.work = BackgroundWork(max(2, cores()))
         self.embedding, self.reading = BackgroundWork(1), BackgroundWork(2)
 
     # -- who may ask, and when ----------------------------------------------------------------
