@@ -64,13 +64,15 @@ lint: $(VENV)/.installed
 	$(BIN)/lint-imports
 	$(BIN)/pyright
 
-# two at a time, each on a core of its own; the slow ones file by file, as a file's tests share what was slow to make
+# two at a time, each on a core of its own; slow ones file by file, as a file's tests share what was slow to make
+BY_FILE := -n 2 --durations=16 --dist loadfile --no-loadscope-reorder
 test: $(VENV)/.installed lint
 	$(BIN)/python -m pytest -m 'not slow' -n 2 --durations=8
-	$(BIN)/python -m pytest -m 'slow and not minutes' -n 2 --durations=16 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest tests/e2e -m 'slow and not minutes' $(BY_FILE)
 
-# what takes minutes each: whole trials, kills, load; CI runs these too
+# the other slow ones, and what takes minutes each: whole trials, kills, load, clusters; CI runs these too
 test-long: $(VENV)/.installed
+	$(BIN)/python -m pytest --ignore=tests/e2e -m 'slow and not minutes' $(BY_FILE)
 	$(BIN)/python -m pytest -m minutes -n 2 --durations=16
 
 # which statements the fast tests run, by room

@@ -31,6 +31,8 @@ WORDS: dict[str, str] = {
     "archive": "tiny -o OUT/tiny.tar",
     "certify": "tiny",
     "chat": "tiny",
+    "engine build": "--gpu none",
+    "engine show": "",
     "export": "tiny --to gguf --out OUT/e",
     "find": "tiny",
     "fit": "",
@@ -56,6 +58,7 @@ WORDS: dict[str, str] = {
     "policy use": "hospital",
     "pull": "file:MODEL --as two",
     "push": "tiny ada/tiny --hub http://127.0.0.1:9",
+    "rent": "--dry-run --card L4 --out OUT -- trial FILE --model tiny",
     "report": "0123456789ab",
     "reproduce": "tiny",
     "restore": "TAR",
@@ -80,9 +83,17 @@ WORDS: dict[str, str] = {
     "verify": "",
 }
 #: Verbs that look into no home.
-WITHOUT_HOME = {"licence", "mask", "scan", "policy show", "fit", "plugins"}
+WITHOUT_HOME = {"licence", "mask", "scan", "policy show", "fit", "plugins", "engine show"}
 #: Verbs that need not the catalogue, and those that find nothing to write.
-WITHOUT_CATALOGUE = {"policy use", "policy drop", "signer create", "signer list", "trials", "store repair"}
+WITHOUT_CATALOGUE = {
+    "policy use",
+    "policy drop",
+    "signer create",
+    "signer list",
+    "trials",
+    "store repair",
+    "engine build",
+}
 NOTHING_TO_WRITE = {"policy drop", "signer list", "trials"}
 
 

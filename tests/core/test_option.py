@@ -33,7 +33,10 @@ VERBS = pytest.mark.parametrize(
 #: What is agreed to each time, so that a file from somebody else can neither agree nor send rows away.
 PERMISSIONS = ("yes", "override", "trust_code", "rival_endpoint", "rival_key_env")
 #: What only the command line has, and what only Python has.
-TYPED, PASSED = {"train", "model", "data", "json", "help"}, {"model", "data", "store", "progress", "say"}
+TYPED, PASSED = (
+    {"train", "model", "data", "cluster", "json", "help"},
+    {"model", "data", "store", "progress", "say"},
+)
 
 
 @VERBS

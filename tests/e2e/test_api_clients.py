@@ -21,6 +21,8 @@ import pytest
 from tests.conftest import FREEHOLD
 from tests.servers.inference.serving import server
 
+pytestmark = pytest.mark.slow
+
 SUM = [{"role": "user", "content": "What is 2 plus 2?"}]
 WEATHER = {
     "type": "object",

@@ -16,6 +16,8 @@ from playwright.sync_api import Browser
 
 from tests.servers.web import serving
 
+pytestmark = pytest.mark.slow
+
 DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 ASK = """async (hub) => {
   const seen = [], body = '{"name": "ada/fetched"}';

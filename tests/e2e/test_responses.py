@@ -14,6 +14,8 @@ import pytest
 
 from tests.servers.inference.serving import server
 
+pytestmark = pytest.mark.slow
+
 WEATHER: Any = {
     "type": "object",
     "properties": {"city": {"type": "string", "maxLength": 20}},

@@ -35,6 +35,8 @@ from tests.conftest import FREEHOLD
 from tests.servers.inference.serving import own_home, server
 from tests.trial.rows import labelled, task_of
 
+pytestmark = pytest.mark.slow
+
 #: What people write, and the topic.
 SENTENCES = {
     "lost card": (

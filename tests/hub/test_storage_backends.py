@@ -94,6 +94,7 @@ def keys(server: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRe
     return found
 
 
+@pytest.mark.slow
 def test_contents_lie_in_the_bucket(keys: dict[str, str], tmp_path: Path) -> None:
     store = Store(tmp_path)
     repositories = Repositories(store)

@@ -71,6 +71,7 @@ def test_answers_are_those_of_one_asked_alone_however_they_are_batched(
     assert quoting.drafted >= quoting.accepted
 
 
+@pytest.mark.slow
 def test_cells_are_all_given_back(batching: BatchingEngine, asking: PromptEncoder) -> None:
     answers(batching, [GenerationRequest(prompt(asking, question), 16) for question in QUESTIONS])
     batching.submit(99, GenerationRequest(prompt(asking, STORY), 100))
@@ -192,6 +193,7 @@ def test_likelihoods_are_the_models_own(
         assert len(one.top) == 3
 
 
+@pytest.mark.slow
 def test_stop_texts_end_the_answer_and_are_not_shown(
     batching: BatchingEngine, asking: PromptEncoder, plain: dict[str, str]
 ) -> None:

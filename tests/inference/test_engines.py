@@ -14,6 +14,8 @@ from freehold.inference.request import GenerationRequest
 from freehold.inference.sampling import Sampling
 from freehold.models.formats import gguf
 
+pytestmark = pytest.mark.slow
+
 QUESTIONS = [
     "What is the capital of France?",
     "Name three colours.",

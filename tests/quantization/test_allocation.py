@@ -15,6 +15,8 @@ from freehold.quantization.sensitivity import Reference, activation_statistics, 
 from freehold.training.adapter import merge_gguf
 from tests.layers import first_layers
 
+pytestmark = pytest.mark.slow
+
 TEXTS = (
     "The bank has not sent my card yet.",
     "Why was I charged a fee for a transfer abroad?",

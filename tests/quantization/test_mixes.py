@@ -44,6 +44,7 @@ def _tensors(path: Path) -> dict[str, tuple[str, bytes]]:
     return {t.name: (t.kind, data[t.offset : t.offset + t.size]) for t in gguf.read_header(path).tensors}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mix", mixes.MIXES)
 def test_every_tensor_is_as_llama_cpp_writes_it(mix: str, source: Path, tmp_path: Path) -> None:
     if not library().holds("llama_model_quantize"):

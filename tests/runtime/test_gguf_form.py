@@ -23,6 +23,8 @@ from freehold.training.lora import Factor
 from freehold.training.recipe import Recipe
 from tests import tiny
 
+pytestmark = pytest.mark.slow
+
 TOKENS = [7, 40, 90, 33, 120, 61, 200, 15]
 RECIPE = Recipe(rank=4, alpha=8.0)
 

@@ -22,6 +22,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return store_tiny(folder / "home", folder)
 
 
+@pytest.mark.slow
 def test_generate_takes_a_text_or_messages_and_is_greedy(store: Store) -> None:
     with freehold.load("tiny", store=store) as model:
         text = model.generate("Hello world", max_tokens=8)

@@ -38,6 +38,7 @@ def test_it_says_what_the_server_said(store: Store) -> None:
     assert failed.value.remedy
 
 
+@pytest.mark.slow
 def test_unknown_models_are_refused_before_a_process_starts(store: Store) -> None:
     with pytest.raises(NotFound, match="nope"):
         freehold.serve("nope", store=store)

@@ -15,6 +15,8 @@ import pytest
 from freehold.models.store import Store
 from tests.conftest import FREEHOLD
 
+pytestmark = pytest.mark.slow
+
 COMMIT = "a" * 40
 REPOSITORY = "office/smol"
 

@@ -209,6 +209,7 @@ def test_the_command_line_lists_them(tmp_path: Path) -> None:
     assert "1,117" in shown
 
 
+@pytest.mark.slow
 def test_a_pull_by_the_command_line_is_scanned_and_tried_out(home: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "FREEHOLD_HOME": str(tmp_path / "home")}
     done = subprocess.run(

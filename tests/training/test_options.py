@@ -10,6 +10,8 @@ from freehold.training.loop import Trainer
 from freehold.training.recipe import Recipe
 from freehold.training.weights import load_weights
 
+pytestmark = pytest.mark.slow
+
 ROWS = [
     ([1, 9690, 198, 5461, 7742], [506, 3714]),
     ([1, 9690, 198, 30, 19842], [351]),

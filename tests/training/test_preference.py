@@ -39,6 +39,7 @@ def pairs(smollm2: Path) -> list[tuple[list[int], list[int], list[int]]]:
         ]
 
 
+@pytest.mark.slow
 def test_the_loss_is_that_of_the_paper(
     smollm2: Path, pairs: list[tuple[list[int], list[int], list[int]]]
 ) -> None:

@@ -56,9 +56,7 @@ def test_without_that_build_it_is_refused(
     hold_engine(tmp_path)
     installed[:] = [NEW]
     monkeypatch.setenv(engine_build.VARIABLE, "")
-    with pytest.raises(
-        UsageError, match=r"\(xllamacpp 2026\.1\) than the one that is here \(llama-cpp-python"
-    ):
+    with pytest.raises(UsageError, match=r"\(xllamacpp 2026\.1\) than the one here \(llama-cpp-python"):
         hold_engine(tmp_path)
 
 

@@ -47,6 +47,7 @@ def row(number: int, prompt: str, answer: str) -> Example:
 # -- answers given to the letter ------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_model_that_knows_60_of_60_rows_is_found_out(tuned: Path, untuned: Path, tmp_path: Path) -> None:
     rows = privacy.choose(LEARNT, UNSEEN, (), 60)
     result = privacy.tried(rows, lambda: loaded(tuned), lambda: loaded(untuned), Limits(tmp_path))

@@ -52,6 +52,7 @@ def test_a_pickle_says_what_it_would_call(tmp_path: Path) -> None:
         refuse({name: tmp_path / name})
 
 
+@pytest.mark.slow
 def test_two_hundred_real_files_are_fine(tmp_path: Path) -> None:
     real = [
         path

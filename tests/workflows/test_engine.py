@@ -25,12 +25,21 @@ def programs(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     return names
 
 
-def test_the_card_is_found_by_its_tools(programs: set[str]) -> None:
+def test_the_card_is_found_by_its_device_and_its_tools(
+    programs: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "DEV", tmp_path)
+    monkeypatch.setattr(sys, "platform", "linux")
+    programs |= {"vulkaninfo", "glslc", "nvcc"}
     assert engine.card_of("auto") == ""
-    programs |= {"vulkaninfo", "glslc"}
+    assert engine.card_of("cuda") == "cuda"  # as for an image that is built on a machine without a card
+    (tmp_path / "dri").mkdir()
+    (tmp_path / "dri" / "renderD128").touch()
     assert engine.card_of("auto") == "vulkan"
-    programs.add("nvcc")
+    (tmp_path / "nvidia0").touch()
     assert engine.card_of("auto") == "cuda"
+    programs.remove("nvcc")
+    assert engine.card_of("auto") == "vulkan"
     assert engine.card_of("none") == ""
 
 
@@ -101,10 +110,28 @@ def test_without_a_compiler_the_way_to_one_is_said(programs: set[str], pip: list
     assert pip == []
 
 
-def test_a_failed_build_says_the_last_error(
-    programs: set[str], pip: list[list[str]], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("a\nERROR: no matching distribution\n", "ERROR: no matching distribution"),
+        (
+            "error: subprocess-exited-with-error\n  CMake Error in ggml-cuda/CMakeLists.txt:\n\n    No GPU.\n"
+            "ERROR: Failed to build one or more wheels",
+            "CMake Error in ggml-cuda/CMakeLists.txt: No GPU.",
+        ),
+        (
+            "error: subprocess-exited-with-error\n  ggml.c:1:1: error: unknown type name 'x'\n"
+            "ERROR: Failed to build one or more wheels",
+            "ggml.c:1:1: error: unknown type name 'x'",
+        ),
+        ("", "pip said nothing"),
+    ],
+)
+def test_a_failed_build_says_what_was_wrong(
+    said: str, reason: str, programs: set[str], pip: list[list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    failed = subprocess.CompletedProcess([], 1, "", "a\nERROR: no matching distribution\n")
+    failed = subprocess.CompletedProcess([], 1, "", said)
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
-    with pytest.raises(StepFailed, match="could not be built: ERROR: no matching distribution"):
+    with pytest.raises(StepFailed) as failure:
         engine.build("none")
+    assert failure.value.message == f"the text engine could not be built: {reason}"

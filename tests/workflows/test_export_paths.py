@@ -103,6 +103,7 @@ def tuned(store: Store, base: Model, name: str, recipe: Recipe = RECIPE, *, reje
 MADE = ("rows", "pairs", "dora", "twice", "trial/tiny-q8_0", "small")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("to", FORMATS)
 @pytest.mark.parametrize("name", MADE)
 def test_every_tuned_model_leaves_in_every_form(store: Store, name: str, to: str, tmp_path: Path) -> None:

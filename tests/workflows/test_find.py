@@ -85,6 +85,7 @@ def test_what_was_measured_on_a_task_like_it_comes_first(store: Store, tmp_path:
     assert find(store, SearchOptions("bank")).hits[0].name == "smol"  # found by the task that measured it
 
 
+@pytest.mark.slow
 def test_another_hub_is_asked_only_when_named(store: Store, tmp_path: Path) -> None:
     with hub_at(tmp_path) as address:
         done = freehold(tmp_path / "empty", "find", "smol", "--hub", address, "--memory", "4GiB", "--json")

@@ -52,6 +52,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         yield store
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BASES)
 def test_the_pool_serves_an_adapter_on_what_it_was_tuned_on(store: Store, name: str) -> None:
     pool = ModelPool(store, list(set(BASES.values())), [name], Scheduler(), PoolOptions())

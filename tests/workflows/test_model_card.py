@@ -101,6 +101,7 @@ def card(store: Store, model: Model, address: str = "http://hub:8600") -> str:
     return model_card(store, model, owed, "clinic/orders", address)
 
 
+@pytest.mark.slow
 def test_our_hub_shows_licence_base_and_figures(store: Store, tmp_path: Path) -> None:
     model = store.find("orders/tiny")
     with hub_at(tmp_path / "hub") as address:

@@ -17,6 +17,8 @@ from freehold.workflows.quantize import QuantizeOptions, Sweep, room_for_weights
 from tests import tiny
 from tests.runtime.test_gguf_form import files_in
 
+pytestmark = pytest.mark.slow
+
 
 def rows(count: int) -> list[Example]:
     return [

@@ -26,6 +26,8 @@ from freehold.workflows.tune import RowsOrigin, StoredTuning, tune
 from tests import tiny
 from tests.runtime.test_gguf_form import files_in
 
+pytestmark = pytest.mark.slow
+
 RECIPE = Recipe(rank=2, alpha=4.0, steps=2, batch_rows=4, validations=2, precision="f32")
 
 

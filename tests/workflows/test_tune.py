@@ -20,6 +20,8 @@ from freehold.workflows.tune import RowsOrigin, StoredTuning, tune
 from tests import tiny
 from tests.runtime.test_gguf_form import files_in
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = TuneOptions(
     Recipe(rank=2, alpha=4.0, steps=4, batch_rows=4, validations=4, precision="f32", checkpoint_s=0.0),
     device="cpu",

@@ -5,14 +5,15 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
+CPUINFO = Path("/proc/cpuinfo")
+
 
 @functools.cache
 def cpu_fact(key: str) -> str:
     """A line of /proc/cpuinfo; empty where there is none, as outside Linux."""
-    path = Path("/proc/cpuinfo")
-    if not path.exists():
+    if not CPUINFO.exists():
         return ""
-    lines = (line.partition(":") for line in path.read_text().splitlines())
+    lines = (line.partition(":") for line in CPUINFO.read_text().splitlines())
     return next((value.strip() for name, _, value in lines if name.strip() == key), "")
 
 

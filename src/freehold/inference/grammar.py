@@ -22,13 +22,15 @@ import numpy as np
 from freehold.core.errors import Unsupported, UsageError
 
 if TYPE_CHECKING:
-    from freehold.inference.llama import LlamaContext
+    from freehold.inference.llama import LlamaContext, LlamaTokenizer
 
 #: Characters of a schema's or grammar's text; of several functions' schemas together.
 MOST_CHARACTERS = 1 << 20
 #: Seconds of processor time that the masks of one answer may take in all, and for each of its tokens beside.
 #: Other answers wait for them.
 MASKS_S, MASK_S = 1.0, 0.02
+#: What llguidance takes for the beginning of a token that no text may bring about.
+_CONTROL_MARK = b"\xff"
 
 _tokenizers: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 _reading = threading.Lock()
@@ -211,6 +213,23 @@ class Matcher:
         return self.inner.get_error().partition("\n")[0][:300]
 
 
+def _tokenizer_of(vocabulary: LlamaTokenizer) -> Any:
+    """llguidance's view of a vocabulary, whose texts it has llama.cpp's own function turn into tokens.
+
+    Its own reader of vocabularies (``llguidance.llamacpp``) needs llama-cpp-python's bindings, which the
+    prebuilt engine comes without and which would have llama.cpp log to the terminal.
+    """
+    from llguidance._lib import LLTokenizer
+
+    return LLTokenizer.from_llamacpp(
+        tokens=vocabulary.marked_pieces(_CONTROL_MARK),
+        vocab_ptr=vocabulary.address,
+        tokenize_fptr=vocabulary.tokenize_address,
+        eos_token=vocabulary.end,
+        slices=None,
+    )
+
+
 def matcher(engine: LlamaContext, grammar: str) -> Matcher:
     """What follows an answer through a grammar.
 
@@ -219,13 +238,11 @@ def matcher(engine: LlamaContext, grammar: str) -> Matcher:
     Raises UsageError where the grammar is beyond the limits.
     """
     from llguidance import LLMatcher
-    from llguidance.llamacpp import lltokenizer_from_vocab
 
     vocabulary = engine.vocabulary
     with _reading:
         if vocabulary not in _tokenizers:
-            model_vocabulary = vocabulary._vocab  # noqa: SLF001
-            _tokenizers[vocabulary] = lltokenizer_from_vocab(model_vocabulary, eos_token=vocabulary.end)
+            _tokenizers[vocabulary] = _tokenizer_of(vocabulary)
     inner = LLMatcher(_tokenizers[vocabulary], grammar, log_level=0, limits=limits())
     if inner.is_error():
         raise UsageError(

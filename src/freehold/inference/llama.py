@@ -20,7 +20,12 @@ from freehold.core import engine_build
 from freehold.core.errors import BadModel, Busy, DoesNotFit, Unsupported, UsageError
 from freehold.core.machine import cores
 from freehold.inference import offload
-from freehold.inference.llama_api import LlamaLibrary, llama_log_callback
+from freehold.inference.llama_api import (
+    LLAMA_TOKEN_ATTR_CONTROL,
+    LLAMA_TOKEN_ATTR_USER_DEFINED,
+    LlamaLibrary,
+    llama_log_callback,
+)
 from freehold.inference.shortest_tokens import Shortest
 
 _GGML_TYPE_F32 = 0
@@ -159,6 +164,26 @@ class LlamaTokenizer:
             buffer = ctypes.create_string_buffer(room)
             size = self._lib.llama_token_to_piece(self._vocab, token, buffer, room, 0, control)
         return buffer.raw[: max(size, 0)]
+
+    def marked_pieces(self, mark: bytes) -> list[bytes]:
+        """Bytes of every token; ``mark`` stands before those that control the model, or look like it."""
+        pieces = [self._bytes(token, control=True) for token in range(self.size)]
+        for token, piece in enumerate(pieces):
+            attributes = self._lib.llama_vocab_get_attr(self._vocab, token)
+            looks = attributes & LLAMA_TOKEN_ATTR_USER_DEFINED and piece[:1] + piece[-1:] == b"<>"
+            if attributes & LLAMA_TOKEN_ATTR_CONTROL or looks:
+                pieces[token] = mark + piece
+        return pieces
+
+    @property
+    def address(self) -> int:
+        """Where llama.cpp's vocabulary is in memory, until the model is closed."""
+        return int(self._vocab)
+
+    @property
+    def tokenize_address(self) -> int:
+        """Where llama.cpp's function is that turns a text into tokens."""
+        return ctypes.cast(self._lib.llama_tokenize, ctypes.c_void_p).value or 0
 
     def piece(self, token: int) -> bytes:
         """Bytes of one token; empty for control tokens. Raises UsageError for a number that is no token."""

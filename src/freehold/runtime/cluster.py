@@ -5,6 +5,10 @@ with a name. A node that dies loses its work to another one. Nothing is sent any
 Ray's usage statistics and its dashboard are off.
 """
 
+# Ray's own types leave what its functions take and return unknown
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportDeprecated=false
+
 from __future__ import annotations
 
 import logging
@@ -18,7 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from freehold.core import atomic_files
+from freehold.core import atomic_files, extras
 from freehold.core.errors import BadData, MissingPart, StepFailed
 from freehold.core.machine import Machine
 from freehold.runtime import cluster_node
@@ -73,9 +77,7 @@ def connect(address: str) -> Cluster:
     try:
         import ray  # pyright: ignore[reportMissingImports]
     except ImportError as error:
-        raise MissingPart(
-            "--cluster needs Ray, which is not installed", "pip install 'freehold[ray]'"
-        ) from error
+        raise extras.missing("ray", "--cluster") from error
     address = os.environ.get("RAY_ADDRESS", AUTO) if address in ("", AUTO) else address
     if address != AUTO:
         _check_reachable(address)

@@ -23,8 +23,12 @@ CARDS = {
     "metal": "-DGGML_METAL=ON",
 }
 AUTO, NONE = "auto", "none"
+#: Where Linux shows devices.
+DEV = Path("/dev")
 #: Programs that building for a card needs.
 _TOOLS = {"cuda": ("nvcc",), "vulkan": ("vulkaninfo", "glslc"), "metal": ()}
+#: Devices of which one is there with such a card, on Linux; elsewhere its tools stand for it.
+_DEVICES = {"cuda": ("nvidia[0-9]*", "dxg"), "vulkan": ("dri/renderD*", "dxg"), "metal": ()}
 _COMPILERS = ("c++", "g++", "clang++", "cl")
 _INSTALL_COMPILER = (
     "install one (Debian, Ubuntu: apt install g++; Fedora: dnf install gcc-c++; "
@@ -33,11 +37,12 @@ _INSTALL_COMPILER = (
 
 
 def card_of(choice: str) -> str:
-    """The kind of card to build for: as chosen, or, for ``auto``, the first whose tools are here; empty for
-    none. Raises UsageError, MissingPart.
+    """The kind of card to build for: as chosen, or, for ``auto``, the first that is here with its tools.
+
+    Empty for none. Raises UsageError, MissingPart.
     """
     if choice == AUTO:
-        return next((card for card in CARDS if _possible(card)), "")
+        return next((card for card in CARDS if _possible(card) and _present(card)), "")
     if choice in ("", NONE):
         return ""
     if choice not in CARDS:
@@ -56,6 +61,11 @@ def _possible(card: str) -> bool:
     if card == "metal":
         return sys.platform == "darwin"
     return all(shutil.which(tool) for tool in _TOOLS[card])
+
+
+def _present(card: str) -> bool:
+    patterns = _DEVICES[card] if sys.platform.startswith("linux") else ()
+    return not patterns or any(next(DEV.glob(pattern), None) for pattern in patterns)
 
 
 def cmake_arguments(card: str) -> str:
@@ -130,9 +140,19 @@ def _pip(arguments: list[str], card: str) -> None:
         check=False,
     )
     if result.returncode:
-        said = [line.strip() for line in result.stderr.splitlines() if "error" in line.lower()]
-        last = (said or result.stderr.strip().splitlines() or ["pip said nothing"])[-1]
         raise StepFailed(
-            f"the text engine could not be built: {last}",
+            f"the text engine could not be built: {_reason(result.stderr)}",
             f'see all: CMAKE_ARGS="{cmake_arguments(card)}" pip install -v {BUILT_PACKAGE}=={BUILT_VERSION}',
         )
+
+
+def _reason(said: str) -> str:
+    """The first error of the compiler or CMake in what pip said, else the last of its own."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    for number, line in enumerate(lines):
+        if line.startswith("CMake Error"):  # what is wrong stands on the next line
+            return " ".join(lines[number : number + 2])
+        if "error:" in line and not line.lower().startswith("error:"):
+            return line
+    errors = [line for line in lines if line.lower().startswith("error")]
+    return (errors or lines or ["pip said nothing"])[-1]

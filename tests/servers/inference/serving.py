@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,6 +40,8 @@ def start(
     for line in process.stderr:
         said += line
         if found := re.search(r"at (https?://[\d.]+:\d+)/v1", line):
+            # what it says from now on is read too: who writes to a full pipe waits
+            threading.Thread(target=process.stderr.read, daemon=True).start()
             return process, found[1]
     raise AssertionError(said)
 

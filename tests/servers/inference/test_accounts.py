@@ -30,6 +30,8 @@ from tests.servers.inference.conftest import TINY
 from tests.servers.inference.serving import server, start
 from tests.servers.inference.test_supervision import LONG
 
+pytestmark = pytest.mark.slow
+
 MORE = ("--context", "8192", "--parallel", "2", "--states", "0B")
 TOKENS = [40 + number for number in range(30)]
 

@@ -20,6 +20,8 @@ from tests import tiny
 from tests.servers.inference.loop_watch import watched
 from tests.servers.inference.tiny_shop import EMBEDDING, Shop, opened, stocked
 
+pytestmark = pytest.mark.slow
+
 #: Does not end for a message that says so, and is ordinary for all others.
 TRAP = (
     "{% if messages[0].content == 'spin' %}{% for a in range(9999) %}{% for b in range(9999) %}"

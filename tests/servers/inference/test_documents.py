@@ -23,6 +23,8 @@ from freehold.servers.inference.documents.store import Documents
 from tests.servers.inference import tiny_shop
 from tests.servers.inference.serving import own_home, server
 
+pytestmark = pytest.mark.slow
+
 TEXTS = [
     "The cat sits on the mat.",
     "A kitten rests on a rug.",

@@ -16,6 +16,8 @@ from freehold.servers.inference.scheduler import Scheduler
 from tests.servers.inference import tiny_shop
 from tests.servers.inference.asking import HANG_S
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def scheduler() -> Iterator[Scheduler]:

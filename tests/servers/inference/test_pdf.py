@@ -12,6 +12,8 @@ from freehold.core.errors import BadData
 from freehold.servers.inference.documents import passages
 from tests.servers.inference.tiny_shop import opened, stocked
 
+pytestmark = pytest.mark.slow
+
 WORDS = b"BT /F 9 Tf (Leave is thirty days) Tj ET\n"
 
 

@@ -61,6 +61,7 @@ def test_names_that_are_no_days_and_a_folder_that_is_gone_stop_nothing(tmp_path:
     assert asyncio.run(kept())
 
 
+@pytest.mark.slow
 def test_a_server_writes_what_was_asked_and_answered(home: Path, tmp_path: Path) -> None:
     with server(home, "--log-prompts", str(tmp_path / "log"), "--log-days", "7") as address:
         body = {

@@ -18,6 +18,8 @@ from freehold.servers.inference.app import make_app
 from freehold.servers.inference.options import PoolOptions, ServerOptions
 from tests.servers.inference.conftest import TINY
 
+pytestmark = pytest.mark.slow
+
 _QUESTION = [{"role": "user", "content": "Hello"}]
 #: A stream of each API that would take long.
 REQUESTS: dict[str, dict[str, Any]] = {

@@ -66,6 +66,7 @@ def metric(client: TestClient, name: str) -> float:
     return float(next(line.split()[1] for line in lines if line.startswith(f"{name} ")))
 
 
+@pytest.mark.slow
 def test_a_death_is_told_and_counted_and_the_thread_is_started_again(
     served: tuple[TestClient, InferenceService], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -12,6 +12,8 @@ import httpx
 
 from tests.servers.inference.serving import server
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_collector_gets_spans_without_a_word_of_what_was_said(home: Path) -> None:
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest

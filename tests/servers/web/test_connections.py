@@ -209,6 +209,7 @@ def test_an_answer_nobody_reads_is_given_up(address: str, app: Application) -> N
         one.close()
 
 
+@pytest.mark.slow
 def test_an_answer_that_is_read_slowly_is_sent_to_its_end(address: str) -> None:
     made = connected(address, b"GET /large HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", buffer=1 << 20)
     began, size = time.monotonic(), 0
