@@ -219,9 +219,10 @@ def _tokenizer_of(vocabulary: LlamaTokenizer) -> Any:
     Its own reader of vocabularies (``llguidance.llamacpp``) needs llama-cpp-python's bindings, which the
     prebuilt engine comes without and which would have llama.cpp log to the terminal.
     """
-    from llguidance._lib import LLTokenizer
+    from llguidance import _lib
 
-    return LLTokenizer.from_llamacpp(
+    of_library: Any = _lib.LLTokenizer  # its types leave this function out
+    return of_library.from_llamacpp(
         tokens=vocabulary.marked_pieces(_CONTROL_MARK),
         vocab_ptr=vocabulary.address,
         tokenize_fptr=vocabulary.tokenize_address,
