@@ -298,7 +298,7 @@ def test_blobs_without_permission_are_said(whole: Path, tmp_path: Path) -> None:
     blob.chmod(0o000)
     program = (
         "import os, pathlib, sys; from freehold.models.store import Store; from freehold.cli.main import "
-        "_explain\n"
+        "_explain; import platformdirs\n"  # the other user may not be able to read the environment
         f"store = Store(pathlib.Path({str(home)!r})); model = store.find('tiny'); os.setuid(65534)\n"
         "try:\n store.weights(model)\nexcept Exception as error:\n sys.exit(_explain(error))"
     )
