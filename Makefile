@@ -73,7 +73,7 @@ test: $(VENV)/.installed lint
 # the other slow ones, and what takes minutes each: whole trials, kills, load, clusters; CI runs these too
 test-long: $(VENV)/.installed
 	$(BIN)/python -m pytest --ignore=tests/e2e -m 'slow and not minutes' $(BY_FILE)
-	$(BIN)/python -m pytest -m minutes -n 2 --durations=16
+	$(BIN)/python -m pytest -m minutes $(BY_FILE)
 
 # which statements the fast tests run, by room
 coverage: $(VENV)/.installed

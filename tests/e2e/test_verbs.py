@@ -48,13 +48,21 @@ def run(place: tuple[dict[str, str], Path], *words: str) -> subprocess.Completed
 TUNE = ("tune", "smollm2", "rows.jsonl", "--steps", "12", "--rank", "8", "--json")
 
 
+@pytest.fixture(scope="module")
+def unbroken(place: tuple[dict[str, str], Path]) -> subprocess.CompletedProcess[str]:
+    """A tuning that nothing stopped; its model is "whole"."""
+    done = run(place, *TUNE, "--as", "whole")
+    assert done.returncode == 0, done.stderr
+    return done
+
+
 @pytest.mark.minutes
-def test_a_killed_tuning_ends_as_an_unbroken_one(place: tuple[dict[str, str], Path]) -> None:
-    whole = run(place, *TUNE, "--as", "whole")
-    assert whole.returncode == 0, whole.stderr
-    value = json.loads(whole.stdout)
+def test_a_killed_tuning_ends_as_an_unbroken_one(
+    place: tuple[dict[str, str], Path], unbroken: subprocess.CompletedProcess[str]
+) -> None:
+    value = json.loads(unbroken.stdout)
     assert value["train_curve"][-1][1] < value["train_curve"][0][1]
-    assert "memory: about" in whole.stderr
+    assert "memory: about" in unbroken.stderr
     for _ in range(2):
         process = subprocess.Popen(
             [*FREEHOLD, *TUNE, "--as", "broken"],
@@ -71,6 +79,8 @@ def test_a_killed_tuning_ends_as_an_unbroken_one(place: tuple[dict[str, str], Pa
     assert not any((place[1] / "home" / "tunings").iterdir())
 
 
+@pytest.mark.minutes
+@pytest.mark.usefixtures("unbroken")
 def test_a_tuned_model_is_served_as_an_adapter_beside_its_base(place: tuple[dict[str, str], Path]) -> None:
     store = Store(place[1] / "home")
     base, tuned = store.find("smollm2"), store.find("whole")
