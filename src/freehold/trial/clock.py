@@ -16,6 +16,9 @@ from freehold.trial.planner import Part, Plan
 
 #: A part may take this much more than planned where the parts before it left time over.
 MOST_STRETCH = 1.5
+#: Share of the time that no part needs which any part may take besides: on a machine that became busy a
+#: short part takes many times its plan, and a trial with an hour left would end without an answer.
+SPARE_SHARE = 0.1
 #: A part that must do with less than this share of its seconds is left out.
 LEAST_SHARE = 0.4
 #: How often an estimate of the whole trial's time left is kept.
@@ -91,7 +94,7 @@ class Clock:
         """Begin a planned part; the seconds it may take, 0 where it is not planned or its time is gone.
 
         What earlier parts left over goes to parts that can ``stretch`` as far as they like, to others
-        within :data:`MOST_STRETCH`.
+        within :data:`MOST_STRETCH` and :data:`SPARE_SHARE`.
         """
         planned = next((part for part in self._queue if part.kind == kind and part.model == model), None)
         if planned is None:
@@ -112,9 +115,10 @@ class Clock:
         if over < 0:
             seconds = planned.seconds + over
             return seconds if seconds >= LEAST_SHARE * planned.seconds else 0.0
-        return planned.seconds + (
-            over * 0.9 if stretch else min(over * 0.5, (MOST_STRETCH - 1) * planned.seconds)
-        )
+        if stretch:
+            return planned.seconds + over * 0.9
+        extra = max((MOST_STRETCH - 1) * planned.seconds, SPARE_SHARE * over)
+        return planned.seconds + min(over * 0.5, extra)
 
     def part_left(self) -> float:
         """Seconds that the part under way may still take; those of the budget where none is."""
