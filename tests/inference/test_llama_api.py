@@ -1,7 +1,9 @@
 """llama.cpp's C interface is bound as llama-cpp-python binds it, and another version's library is refused."""
 
 import ctypes
+import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,20 @@ def test_both_packages_libraries_pass_the_check(kind: str) -> None:
     library = LlamaLibrary(build)
     assert library.instructions
     assert library.llama_model_default_params().n_gpu_layers == -1
+
+
+def test_a_process_stays_with_the_build_that_it_loaded_though_another_is_installed() -> None:
+    program = (
+        "from freehold.core import engine_build; from freehold.inference.llama import library\n"
+        "before = engine_build.built; engine_build.built = lambda: None\n"
+        "loaded = library().build; engine_build.built = before\n"
+        "print(loaded == engine_build.choose(), loaded.kind)"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != engine_build.VARIABLE}
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment
+    )
+    assert done.stdout == "True prebuilt\n"
 
 
 def test_what_a_library_lacks_is_refused_when_it_is_used() -> None:

@@ -66,7 +66,7 @@ def pip(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[str]]:
     calls: list[list[str]] = []
     monkeypatch.setenv("FREEHOLD_HOME", str(tmp_path))
     builds: list[EngineBuild] = []
-    monkeypatch.setattr(engine_build, "available", lambda: builds)
+    monkeypatch.setattr(engine_build, "built", lambda: builds[0] if builds else None)
 
     def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
         assert command[:4] == [sys.executable, "-P", "-m", "pip"]

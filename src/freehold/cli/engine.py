@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from freehold.cli.output import Json, print_json, say
+
+if TYPE_CHECKING:
+    from freehold.core.engine_build import EngineBuild
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -42,15 +44,17 @@ def show(json: Json = False) -> None:
         print(f"also here {build}; to use it: {engine_build.VARIABLE}={build.kind}")
 
 
-def _fields(build: object) -> dict[str, object]:
-    return {name: value for name, value in asdict(build).items() if name not in ("llama", "ggml")}  # type: ignore[call-overload]
+def _fields(build: EngineBuild) -> dict[str, object]:
+    return {"kind": build.kind, "package": build.package, "version": build.version, "cards": build.cards}
 
 
 @app.command("build")
 def build(
     gpu: Annotated[
         str,
-        typer.Option(help="Kind of card: cuda, vulkan or metal; auto: the one whose tools are here; none."),
+        typer.Option(
+            help="Kind of card: cuda, vulkan or metal; auto: the one that is here with its tools; none."
+        ),
     ] = "auto",
     wheels: Annotated[
         Path | None,

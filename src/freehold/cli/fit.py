@@ -43,13 +43,14 @@ def command(
     limit = parse_bytes(memory, "--memory", positive=True) if memory else machine.look().usable_bytes
     fits, how = fit.variants(store, limit, context)
     checks = fit.checked(store, fits) if check else []
+    engine = engine_build.choose()
     if json:
         print_json(
             {
                 "memory_bytes": limit,
                 "context": context,
                 "speeds": how,
-                "engine": engine_build.choose().name,
+                "engine": engine.name,
                 "fits": [asdict(f) for f in fits],
                 "checked": [check.as_dict() for check in checks],
             }
@@ -71,7 +72,7 @@ def command(
         ],
     )
     print(how)
-    print(f"text engine: {engine_build.choose()}")
+    print(f"text engine: {engine}")
     for stored in checks:
         print(
             f"checked   {stored.fit.name}: {stored.estimated:.0f} tokens/s estimated, "

@@ -70,7 +70,7 @@ def choose() -> EngineBuild:
         return _in_folder(Path(choice).expanduser())
     build = None
     if choice != PREBUILT:
-        build = _built()
+        build = built()
     if build is None and choice != BUILT:
         build = _prebuilt()
     if build is None:
@@ -80,7 +80,7 @@ def choose() -> EngineBuild:
 
 def available() -> list[EngineBuild]:
     """The builds of packages that are installed here, the one that is used by default first."""
-    return [build for build in (_built(), _prebuilt()) if build is not None]
+    return [build for build in (built(), _prebuilt()) if build is not None]
 
 
 def hold(build: EngineBuild) -> None:
@@ -90,7 +90,13 @@ def hold(build: EngineBuild) -> None:
     os.environ[VARIABLE] = build.kind if build.kind in (BUILT, PREBUILT) else str(build.llama.parent)
 
 
-def _built() -> EngineBuild | None:
+def named(name: str) -> EngineBuild | None:
+    """The build of that name, where it is here."""
+    return next((build for build in (choose(), *available()) if build.name == name), None)
+
+
+def built() -> EngineBuild | None:
+    """The build that was compiled on this machine, where there is one."""
     folder = _package_folder("llama_cpp", BUILT_PACKAGE)
     return (
         None if folder is None else _libraries(folder / "lib", BUILT, BUILT_PACKAGE, _version(BUILT_PACKAGE))

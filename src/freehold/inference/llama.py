@@ -44,6 +44,9 @@ def library() -> LlamaLibrary:
     Raises MissingPart, Unsupported, UsageError; see :mod:`freehold.core.engine_build`.
     """
     loaded = LlamaLibrary(engine_build.choose())
+    engine_build.hold(
+        loaded.build
+    )  # another may be installed meanwhile: what is said and kept is of this one
 
     @llama_log_callback
     def collect(level: int, text: bytes, _: Any) -> None:

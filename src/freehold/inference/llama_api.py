@@ -160,102 +160,55 @@ class ggml_type_traits(ctypes.Structure):
 
 #: name -> (result, arguments)
 LLAMA_FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
-    "llama_adapter_lora_free": (None, [_to(_P)]),
     "llama_adapter_lora_init": (_to(_P), [_P, _S]),
     "llama_backend_init": (None, []),
     "llama_batch_free": (None, [llama_batch]),
     "llama_batch_init": (llama_batch, [_I, _I, _I]),
     "llama_context_default_params": (llama_context_params, []),
     "llama_decode": (_I, [_P, llama_batch]),
-    "llama_encode": (_I, [_P, llama_batch]),
     "llama_free": (None, [_P]),
-    "llama_get_embeddings": (_to(_F), [_P]),
-    "llama_get_embeddings_ith": (_to(_F), [_P, _I]),
-    "llama_get_embeddings_seq": (_to(_F), [_P, _I]),
     "llama_get_logits": (_to(_F), [_P]),
     "llama_get_logits_ith": (_to(_F), [_P, _I]),
     "llama_get_memory": (_P, [_P]),
-    "llama_get_model": (_P, [_P]),
     "llama_init_from_model": (_P, [_P, llama_context_params]),
     "llama_log_set": (None, [llama_log_callback, _P]),
-    "llama_max_devices": (_Z, []),
-    "llama_max_parallel_sequences": (_Z, []),
-    "llama_memory_can_shift": (_B, [_P]),
     "llama_memory_clear": (None, [_P, _B]),
-    "llama_memory_seq_add": (None, [_P, _I, _I, _I, _I]),
     "llama_memory_seq_cp": (None, [_P, _I, _I, _I, _I]),
-    "llama_memory_seq_pos_max": (_I, [_P, _I]),
-    "llama_memory_seq_pos_min": (_I, [_P, _I]),
     "llama_memory_seq_rm": (_B, [_P, _I, _I, _I]),
-    "llama_model_chat_template": (_S, [_P, _S]),
     "llama_model_default_params": (llama_model_params, []),
-    "llama_model_desc": (_I, [_P, _S, _Z]),
     "llama_model_free": (None, [_P]),
     "llama_model_get_vocab": (_P, [_P]),
-    "llama_model_has_decoder": (_B, [_P]),
-    "llama_model_has_encoder": (_B, [_P]),
     "llama_model_is_hybrid": (_B, [_P]),
     "llama_model_is_recurrent": (_B, [_P]),
     "llama_model_load_from_file": (_P, [_S, llama_model_params]),
-    "llama_model_meta_count": (_I, [_P]),
-    "llama_model_meta_key_by_index": (_I, [_P, _I, _S, _Z]),
-    "llama_model_meta_val_str": (_I, [_P, _S, _S, _Z]),
-    "llama_model_meta_val_str_by_index": (_I, [_P, _I, _S, _Z]),
-    "llama_model_n_cls_out": (_U, [_P]),
-    "llama_model_n_ctx_train": (_I, [_P]),
-    "llama_model_n_embd": (_I, [_P]),
-    "llama_model_n_embd_inp": (_I, [_P]),
-    "llama_model_n_embd_out": (_I, [_P]),
-    "llama_model_n_head": (_I, [_P]),
-    "llama_model_n_head_kv": (_I, [_P]),
-    "llama_model_n_layer": (_I, [_P]),
-    "llama_model_n_params": (_Z, [_P]),
     "llama_model_quantize": (_U, [_S, _S, _to(llama_model_quantize_params)]),
     "llama_model_quantize_default_params": (llama_model_quantize_params, []),
-    "llama_model_rope_type": (_I, [_P]),
-    "llama_model_size": (_Z, [_P]),
-    "llama_n_batch": (_U, [_P]),
     "llama_n_ctx": (_U, [_P]),
     "llama_n_ctx_seq": (_U, [_P]),
-    "llama_n_seq_max": (_U, [_P]),
-    "llama_n_threads": (_I, [_P]),
-    "llama_n_threads_batch": (_I, [_P]),
-    "llama_n_ubatch": (_U, [_P]),
-    "llama_pooling_type": (_I, [_P]),
     "llama_print_system_info": (_S, []),
     "llama_set_adapters_lora": (_I, [_P, _to(_to(_P)), _Z, _to(_F)]),
-    "llama_set_causal_attn": (None, [_P, _B]),
-    "llama_set_embeddings": (None, [_P, _B]),
     "llama_set_n_threads": (None, [_P, _I, _I]),
-    "llama_state_seq_get_size": (_Z, [_P, _I]),
     "llama_state_seq_load_file": (_Z, [_P, _S, _I, _to(_I), _Z, _to(_Z)]),
     "llama_state_seq_save_file": (_Z, [_P, _S, _I, _to(_I), _Z]),
-    "llama_supports_gpu_offload": (_B, []),
-    "llama_supports_mlock": (_B, []),
-    "llama_supports_mmap": (_B, []),
-    "llama_synchronize": (None, [_P]),
     "llama_token_to_piece": (_I, [_P, _I, _S, _I, _I, _B]),
     "llama_tokenize": (_I, [_P, _S, _I, _to(_I), _I, _B, _B]),
     "llama_vocab_bos": (_I, [_P]),
     "llama_vocab_eos": (_I, [_P]),
     "llama_vocab_eot": (_I, [_P]),
     "llama_vocab_get_add_bos": (_B, [_P]),
-    "llama_vocab_get_add_eos": (_B, [_P]),
-    "llama_vocab_get_add_sep": (_B, [_P]),
     "llama_vocab_get_attr": (_I, [_P, _I]),
-    "llama_vocab_get_score": (_F, [_P, _I]),
     "llama_vocab_get_text": (_S, [_P, _I]),
-    "llama_vocab_is_control": (_B, [_P, _I]),
     "llama_vocab_is_eog": (_B, [_P, _I]),
     "llama_vocab_n_tokens": (_I, [_P]),
-    "llama_vocab_nl": (_I, [_P]),
-    "llama_vocab_pad": (_I, [_P]),
-    "llama_vocab_sep": (_I, [_P]),
     "llama_vocab_type": (_I, [_P]),
 }
-#: Those of libggml-base; cards are counted and asked for their memory through them.
+#: ggml's registry of devices, in a library that llama.cpp's own is linked to.
+REGISTRY_FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
+    "ggml_backend_dev_count": (_Z, []),
+    "ggml_backend_dev_get": (_P, [_Z]),
+}
+#: Those of libggml-base; cards are asked for their memory through them.
 GGML_FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
-    "ggml_version": (_S, []),
     "ggml_get_type_traits": (_to(ggml_type_traits), [ctypes.c_int]),
     "ggml_quantize_chunk": (_Z, [ctypes.c_int, _to(_F), _P, _L, _L, _L, _P]),
     "ggml_backend_dev_name": (_S, [_P]),
@@ -308,7 +261,11 @@ class LlamaLibrary:
         check_processor(build)
         self._llama = _load(build.llama)
         self._ggml = self._llama if build.ggml == build.llama else _load(build.ggml)
-        for library, functions in ((self._llama, LLAMA_FUNCTIONS), (self._ggml, GGML_FUNCTIONS)):
+        for library, functions in (
+            (self._llama, LLAMA_FUNCTIONS),
+            (self._llama, REGISTRY_FUNCTIONS),
+            (self._ggml, GGML_FUNCTIONS),
+        ):
             for name, (result, arguments) in functions.items():
                 function = getattr(library, name, None)
                 if function is None:  # a library may lack what its own package does not use: see __getattr__
@@ -319,7 +276,7 @@ class LlamaLibrary:
             raise _other_version(build, fault)
 
     def __getattr__(self, name: str) -> Any:
-        if name in LLAMA_FUNCTIONS or name in GGML_FUNCTIONS:
+        if name in LLAMA_FUNCTIONS or name in REGISTRY_FUNCTIONS or name in GGML_FUNCTIONS:
             raise Unsupported(
                 f"the text engine in use ({self.build.name}) cannot do this: it holds no {name}",
                 "build one that can: freehold engine build",
@@ -332,11 +289,6 @@ class LlamaLibrary:
     def holds(self, name: str) -> bool:
         """Whether a function is there."""
         return name in self.__dict__
-
-    @property
-    def handle(self) -> ctypes.CDLL:
-        """The loaded library, in which the functions of what it depends on are found too."""
-        return self._llama
 
     @property
     def instructions(self) -> str:

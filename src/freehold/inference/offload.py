@@ -73,24 +73,15 @@ def cards(library: LlamaLibrary) -> tuple[Card, ...]:
 
     Source: ggml-backend.h, ggml's registry of devices.
     """
-    ggml = library.handle
-    ggml.ggml_backend_dev_count.restype = ctypes.c_size_t
-    ggml.ggml_backend_dev_get.restype = ctypes.c_void_p
-    ggml.ggml_backend_dev_get.argtypes = [ctypes.c_size_t]
-    ggml.ggml_backend_dev_type.argtypes = [ctypes.c_void_p]
-    for text in (ggml.ggml_backend_dev_name, ggml.ggml_backend_dev_description):
-        text.restype, text.argtypes = ctypes.c_char_p, [ctypes.c_void_p]
-    sizes = ctypes.POINTER(ctypes.c_size_t)
-    ggml.ggml_backend_dev_memory.argtypes = [ctypes.c_void_p, sizes, sizes]
     known: list[Card] = []
-    for index in range(ggml.ggml_backend_dev_count()):
-        device = ggml.ggml_backend_dev_get(index)
-        if ggml.ggml_backend_dev_type(device) not in (_GPU, _INTEGRATED_GPU):
+    for index in range(library.ggml_backend_dev_count()):
+        device = library.ggml_backend_dev_get(index)
+        if library.ggml_backend_dev_type(device) not in (_GPU, _INTEGRATED_GPU):
             continue
         free, total = ctypes.c_size_t(), ctypes.c_size_t()
-        ggml.ggml_backend_dev_memory(device, ctypes.byref(free), ctypes.byref(total))
-        name = ggml.ggml_backend_dev_name(device).decode("utf-8", "replace")
-        title = ggml.ggml_backend_dev_description(device).decode("utf-8", "replace")
+        library.ggml_backend_dev_memory(device, ctypes.byref(free), ctypes.byref(total))
+        name = library.ggml_backend_dev_name(device).decode("utf-8", "replace")
+        title = library.ggml_backend_dev_description(device).decode("utf-8", "replace")
         known.append(Card(name, title, free.value, total.value))
     return tuple(known)
 

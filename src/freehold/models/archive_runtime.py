@@ -9,7 +9,6 @@ Python version, which the note beside them names.
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import platform
 import subprocess
 import sys
@@ -17,12 +16,12 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from freehold.core import atomic_files
+from freehold.core import atomic_files, engine_build
 from freehold.core.errors import MissingPart, NotFound, Unsupported
 from freehold.core.progress import Sink, task
 from freehold.models.store import Model
 
-ENGINE = "llama-cpp-python"
+ENGINE = engine_build.BUILT_PACKAGE
 
 PROGRAM = '''"""Ask the model in this archive: python runtime/run.py "your question".
 
@@ -95,7 +94,7 @@ def gather(
             f"{model.name} is {model.info.format}; a runtime is packed with GGUF models",
             "archive a GGUF of it, or leave --with-runtime out",
         )
-    if importlib.util.find_spec("llama_cpp") is None:
+    if engine_build.built() is None:
         raise MissingPart(
             "a runtime is packed with the text engine that was built here, and none was",
             "freehold engine build",

@@ -26,7 +26,7 @@ def hold_engine(folder: Path) -> str:
         atomic_files.write_atomically(file, build.name + "\n")
         engine_build.hold(build)
         return ""
-    earlier = next((other for other in engine_build.available() if other.name == begun), None)
+    earlier = engine_build.named(begun)
     if earlier is None:
         raise UsageError(
             f"this trial was measured with another text engine ({begun}) than the one here ({build.name}), "

@@ -89,9 +89,9 @@ def build(
     card = card_of(choice)
     with atomic_files.locked(settings.home() / "engine.lock", "the text engine's build", wait=True):
         importlib.invalidate_caches()
-        built = [found for found in engine_build.available() if found.kind == engine_build.BUILT]
-        if built and not again and wheels is None and (not card or card in built[0].cards):
-            return built[0]
+        known = engine_build.built()
+        if known is not None and not again and wheels is None and (not card or card in known.cards):
+            return known
         if not any(map(shutil.which, _COMPILERS)):
             raise MissingPart(
                 "building the text engine needs a C++ compiler, which this machine lacks", _INSTALL_COMPILER
@@ -112,7 +112,9 @@ def build(
             _pip(["install", f"{BUILT_PACKAGE}=={BUILT_VERSION}"], card)  # the rest of what it needs
             progress.more(1)
     importlib.invalidate_caches()
-    return next(found for found in engine_build.available() if found.kind == engine_build.BUILT)
+    new = engine_build.built()
+    assert new is not None
+    return new
 
 
 def _wheel_command(folder: Path) -> list[str]:
