@@ -86,6 +86,7 @@ def test_a_cluster_gives_the_report_of_one_machine_though_a_node_dies(
     records = [json.loads(path.read_text()) for path in trial.folder.glob("steps/*/node.json")]
     assert len({record["node"] for record in records}) == 2
     assert [record for record in records if record["lost"]]
+    assert any("rows and models may still be on" in note for note in report.notes)
 
 
 def _kill_while_tuning(two_nodes: RayCluster) -> None:

@@ -59,7 +59,15 @@ def test_arguments_get_the_paths_of_the_node(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("FREEHOLD_HOME", str(tmp_path / "node"))
     arguments = shrink(tmp_path)
     request = cluster.StepRequest(
-        "job", "shrink-1", "shrink", arguments, {}, {"task": {}, "weights": {}}, {"task": "task.json"}, 0.0
+        "job",
+        "shrink-1",
+        "shrink",
+        arguments,
+        {},
+        {"task": {}, "weights": {}},
+        {"task": "task.json"},
+        0.0,
+        "engine 1",
     )
     there = cluster._with_paths(request)
     assert isinstance(there, ModelArguments)
@@ -68,3 +76,14 @@ def test_arguments_get_the_paths_of_the_node(tmp_path: Path, monkeypatch: pytest
     assert Path(there.task).name == "task.json"
     assert there.weights.is_relative_to(root)
     assert there.inputs() == arguments.inputs()
+
+
+def test_a_node_without_the_trials_text_engine_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FREEHOLD_HOME", str(tmp_path / "node"))
+    request = cluster.StepRequest("job", "shrink-1", "shrink", shrink(tmp_path), {}, {}, {}, 0.0, "engine 1")
+    outcome = cluster.run_step(request)
+    assert outcome.error is not None
+    assert outcome.value is None
+    assert "does not have the text engine that this trial uses (engine 1)" in outcome.error["message"]

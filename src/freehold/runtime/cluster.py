@@ -141,6 +141,7 @@ class Cluster:
         self._facts: dict[str, Facts] = {}
         self._busy: set[str] = set()
         self._holds: dict[str, set[str]] = {}
+        self._lost: dict[str, str] = {}
         self._free = threading.Condition()
         self._stopped = threading.Event()
         self._digests: dict[tuple[str, int, int], SentFile] = {}
@@ -246,10 +247,18 @@ class Cluster:
         return self._task(node_id, function, function.__name__, 0, 0).remote(*args, **kwargs)
 
     def _get(self, started: Any) -> Any:
-        """What :meth:`_start` has started, once it is done; a list of it for a list."""
+        """What Ray gives for its reference, or list of references. Raises what the work itself raised, and
+        Ray's errors.
+        """
         import ray  # pyright: ignore[reportMissingImports]
+        from ray import exceptions  # pyright: ignore[reportMissingImports]
 
-        return ray.get(started)
+        try:
+            return ray.get(started)
+        except exceptions.RayTaskError as error:
+            if isinstance(error.cause, Exception):
+                raise error.cause from None
+            raise
 
     def _task(self, node_id: str, function: Callable[..., Any], name: str, cpus: float, gpus: float) -> Any:
         import ray  # pyright: ignore[reportMissingImports]
@@ -264,15 +273,7 @@ class Cluster:
 
     def call(self, node: Node, function: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Result:
         """The result of a small piece of work on a node. Raises what it raises, and Ray's errors."""
-        import ray  # pyright: ignore[reportMissingImports]
-        from ray import exceptions  # pyright: ignore[reportMissingImports]
-
-        try:
-            return ray.get(self._start(node.id, function, *args, **kwargs))
-        except exceptions.RayTaskError as error:
-            if isinstance(error.cause, Exception):
-                raise error.cause from None
-            raise
+        return self._get(self._start(node.id, function, *args, **kwargs))
 
     def work(
         self,
@@ -285,21 +286,16 @@ class Cluster:
     ) -> Result:
         """Have the whole node do ``function``, a Ray task with this name. ``on_look``: called meanwhile."""
         import ray  # pyright: ignore[reportMissingImports]
-        from ray import exceptions  # pyright: ignore[reportMissingImports]
 
         task = self._task(node.id, function, name, node.cpus, node.gpus).remote(*args, **kwargs)
         try:
             while not ray.wait([task], timeout=_LOOK_S)[0]:
                 self._check_stopped()
                 on_look()
-            return ray.get(task)
-        except exceptions.RayTaskError as error:
-            if isinstance(error.cause, Exception):
-                raise error.cause from None
-            raise
         except BaseException:  # Ctrl-C too: nothing may go on there
             ray.cancel(task)
             raise
+        return self._get(task)
 
     def until_done(
         self,
@@ -323,6 +319,7 @@ class Cluster:
                     reason = f"{type(error).__name__} on {node.name}"
                     avoided.append(node.id)
                     self._holds.pop(node.id, None)
+                    self._lost[node.id] = node.name
                     lost(node)
         raise StepFailed(
             f"{name}: the node died {MOST_TRIES} times, last with {reason}",
@@ -375,15 +372,17 @@ class Cluster:
                     )
         self._holds.setdefault(node.id, set()).update(file.sha256 for file in files.values())
 
-    def forget(self, job: str) -> None:
-        """Remove a job's files from all nodes that are alive."""
+    def forget(self, job: str) -> list[str]:
+        """Remove a job's files from all nodes that are alive; the names of nodes where some may still be."""
+        left = dict(self._lost)
         for node in self.nodes():
             try:
                 self.call(node, cluster_node.forget, job)
-            except (
-                _losses()
-            ) as error:  # its files are gone with it, or are removed by whoever starts it again
-                log.warning("%s died before its files were removed (%s)", node.name, type(error).__name__)
+                left.pop(node.id, None)
+            except (*_losses(), OSError) as error:
+                log.info("the files of %s were not removed on %s", job, node.name, exc_info=error)
+                left[node.id] = node.name
+        return sorted(left.values())
 
     def close(self) -> None:
         """Leave the cluster; what still runs for this process ends."""

@@ -152,5 +152,6 @@ def send(job: str, sha256: str, offset: int) -> bytes:
 
 
 def forget(job: str) -> None:
-    """Remove the job's files from this node."""
-    shutil.rmtree(job_folder(job), ignore_errors=True)
+    """Remove the job's files from this node. Raises OSError where the system does not let it."""
+    if job_folder(job).exists():
+        shutil.rmtree(job_folder(job))

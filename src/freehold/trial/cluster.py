@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import copy
 import json
+import socket
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -20,8 +21,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from freehold.core import atomic_files, errors
-from freehold.core.errors import FreeholdError
+from freehold.core import atomic_files, engine_build, errors
+from freehold.core.errors import FreeholdError, MissingPart
 from freehold.core.progress import Event, Sink
 from freehold.runtime import cluster_node
 from freehold.runtime.cluster import Cluster, Node
@@ -65,6 +66,8 @@ class StepRequest:
     names: dict[str, str]
     #: seconds after which its process is ended; 0 for never
     end_s: float
+    #: name of the build of the text engine that the trial holds
+    engine: str
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,7 @@ def run_step(request: StepRequest) -> StepOutcome:
     arguments = replace(_with_paths(request), place=str(place))
     value, error, started = None, None, time.monotonic()
     try:
+        _hold_engine(request.engine)
         value = in_process(arguments, request.name, _progress_file(place), request.end_s)
     except OutOfTime:
         pass  # what it had kept goes back, and no value says so
@@ -97,6 +101,17 @@ def run_step(request: StepRequest) -> StepOutcome:
         error = errors.to_json(failure)
     seconds = time.monotonic() - started
     return StepOutcome(value, error, cluster_node.collect(request.trial, place), seconds)
+
+
+def _hold_engine(name: str) -> None:
+    """Let the step use the trial's text engine: figures of two builds do not compare. Raises MissingPart."""
+    build = engine_build.named(name)
+    if build is None:
+        raise MissingPart(
+            f"{socket.gethostname()} does not have the text engine that this trial uses ({name})",
+            "install it there, or start the trial with one that every machine has: FREEHOLD_ENGINE=prebuilt",
+        )
+    engine_build.hold(build)
 
 
 def _with_paths(request: StepRequest) -> Arguments[Any]:
@@ -146,19 +161,6 @@ class ClusterSteps(Steps):
         super().__init__(folder, clock.relay, clock.replay)
         self.clock, self.cluster, self.trial = clock, cluster, trial
 
-    def run(
-        self,
-        name: str,
-        arguments: Arguments[Result],
-        leaves: str = "",
-        *,
-        end_s: float = 0.0,
-        again: Callable[[Result], bool] | None = None,
-    ) -> Result:
-        """As :meth:`Steps.run`; the clock counts the seconds on the node, not those of waiting for one."""
-        with self.clock.stopped():
-            return super().run(name, arguments, leaves, end_s=end_s, again=again)
-
     def run_all(self, calls: Sequence[Call[Result]]) -> list[Result]:
         """All at once, as far as there are nodes."""
         steps = [ClusterSteps(self.folder, _copy(self.clock), self.cluster, self.trial) for _ in calls]
@@ -172,12 +174,9 @@ class ClusterSteps(Steps):
         return [self.run(call.name, call.arguments) for call in calls]
 
     def _do(self, arguments: Arguments[Any], name: str, stopwatch: Stopwatch, end_s: float) -> JsonObject:
+        """As :meth:`Steps._do`; the clock counts the seconds on the node, not those of waiting for one."""
         if any(field.name == "store" for field in fields(arguments)):
-            started = time.monotonic()
-            try:
-                return super()._do(arguments, name, stopwatch, end_s)
-            finally:
-                self.clock.replay(time.monotonic() - started)
+            return super()._do(arguments, name, stopwatch, end_s)
         place, lost = Path(arguments.place), list[str]()
         inputs = _inputs(arguments)
         files = [self.cluster.described(path) for each in inputs.values() for path in each.files.values()]
@@ -185,7 +184,8 @@ class ClusterSteps(Steps):
         def attempt(node: Node) -> tuple[Node, StepOutcome]:
             return node, self._on_node(node, place, arguments, name, inputs, end_s, stopwatch)
 
-        node, outcome = self.cluster.until_done(name, files, attempt, lambda node: lost.append(node.name))
+        with self.clock.stopped():
+            node, outcome = self.cluster.until_done(name, files, attempt, lambda node: lost.append(node.name))
         stopwatch.stop(outcome.seconds)
         self.clock.replay(outcome.seconds)
         record = NodeRecord(node.name, self.cluster.address, node.machine.as_dict(), tuple(lost))
@@ -218,6 +218,7 @@ class ClusterSteps(Steps):
             described,
             {field: each.name for field, each in inputs.items() if each.name},
             end_s,
+            engine_build.choose().name,
         )
         sent = [path for tree in (kept, *(each.files for each in inputs.values())) for path in tree.values()]
         paths = {self.cluster.described(path).sha256: path for path in sent}

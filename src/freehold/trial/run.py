@@ -184,11 +184,14 @@ class Trial:
             trust_tests.test(self)
             if late := self.clock.late():
                 self.notes.append(late)
+            if self.cluster is not None and (left := self.cluster.forget(self.id)):
+                self.notes.append(
+                    f"rows and models may still be on {', '.join(left)}, where they could not be removed; "
+                    f"remove the folder cluster/{self.id} of the home there"
+                )
             report = write_reports(self.folder, summarise(self))
             for path in self.spare:
                 path.unlink(missing_ok=True)
-            if self.cluster is not None:
-                self.cluster.forget(self.id)
             return report
 
     def make_steps(self) -> Steps:
