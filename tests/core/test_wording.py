@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from freehold.core.wording import agreeing, counted
+from freehold.core.wording import agreeing, counted, did_you_mean
 from freehold.data.shapes import NOTES
 
 
@@ -27,3 +27,8 @@ def test_every_note_on_rows_has_both_numbers(key: str) -> None:
         assert wrong not in note
         assert "{n}" not in note
         assert "[" not in note
+
+
+def test_the_term_most_like_a_word_is_offered() -> None:
+    assert did_you_mean("acuracy", ["accuracy", "safety"]) == "did you mean accuracy? "
+    assert did_you_mean("xyzzy", ["accuracy", "safety"]) == ""

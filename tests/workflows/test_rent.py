@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
+from freehold.cli.rent import spellings
 from freehold.core.errors import NotFound, UsageError
 from freehold.core.yaml_text import load
 from freehold.models.store import Store
@@ -64,7 +65,8 @@ def planned(
     store: Store, *arguments: str, card: str = "L4", catalogue: Path = Path("/nowhere")
 ) -> rent.RentPlan:
     """A plan without a catalogue, unless one is named."""
-    return rent.plan(store, arguments, rent.parse_card(card), catalogue=catalogue)
+    known = spellings(arguments[0] if arguments else "")
+    return rent.plan(store, arguments, rent.parse_card(card), catalogue=catalogue, spellings=known)
 
 
 TRIAL = ("trial", "rows.jsonl", "--model", "org/tiny", "--need", "accuracy>=0.9")
@@ -111,6 +113,11 @@ def test_a_server_opens_no_port_to_the_world(store: Store) -> None:
     assert load(rent.dstack(plan), "task")["resources"] == {"gpu": "H100:2"}
 
 
+def test_an_option_without_a_value_takes_none_from_what_follows(store: Store) -> None:
+    plan = planned(store, "trial", "rows.jsonl", "--no-mix", "--model", "org/tiny", "--out", "report")
+    assert [sent.kind for sent in plan.sent] == ["rows", "model"]
+
+
 def test_no_price_is_invented(store: Store) -> None:
     plan = planned(store, *TRIAL)
     assert plan.price is None
@@ -146,6 +153,11 @@ def test_a_price_of_ones_own_goes_before_the_catalogue(store: Store) -> None:
         (("trial", "missing.jsonl", "--model", "org/tiny"), UsageError, "is not a file"),
         (("serve", "org/other"), NotFound, "org/other"),
         (("trial", "rows.jsonl", "--model"), UsageError, "has no value"),
+        (
+            ("trial", "rows.jsonl", "--modle", "org/tiny"),
+            UsageError,
+            "did you mean --model",
+        ),
     ],
 )
 def test_what_cannot_be_rented_for_is_refused_before_anything_is_written(

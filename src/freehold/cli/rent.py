@@ -46,7 +46,9 @@ def command(
         raise UsageError(
             "freehold rent starts nothing by itself", "pass --dry-run to write the task files, then start one"
         )
-    plan = rent.plan(Store(), arguments, rent.parse_card(card), install)
+    plan = rent.plan(
+        Store(), arguments, rent.parse_card(card), install, spellings=spellings(next(iter(arguments), ""))
+    )
     for line in (*rent.leaving(plan), rent.price_sentence(plan)):
         say(line)
     files = rent.write(plan, out)
@@ -70,3 +72,12 @@ def command(
         print(f"reach the server by: ssh -L {rent.PORT}:localhost:{rent.PORT} {plan.name}")
     else:
         print(f"fetch the report with: scp -r {plan.name}:{rent.REMOTE_REPORT} .")
+
+
+def spellings(verb: str) -> dict[str, bool]:
+    """The options of a verb as they are typed, each with whether it takes a value; of no verb, none."""
+    from freehold.cli.main import app
+
+    command = typer.main.get_command(app).commands.get(verb)  # type: ignore[attr-defined]
+    options = [param for param in command.params if param.param_type_name == "option"] if command else []
+    return {name: not param.is_flag for param in options for name in (*param.opts, *param.secondary_opts)}

@@ -9,7 +9,6 @@ three ways accept and refuse the same.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from freehold.core import units, yaml_text
 from freehold.core.errors import BadData, UsageError
+from freehold.core.wording import did_you_mean
 
 _KEY = "option"
 #: The field that names a file with values for the other fields.
@@ -137,8 +137,7 @@ def _unknown_key(path: Path, key: str, known: list[str], kind: type[Settings]) -
         return UsageError(
             f"{path}: {key} cannot be in a file", f"pass {definition.flag_of(key)} with the command"
         )
-    near = difflib.get_close_matches(key.replace("-", "_"), known, 1, 0.5)
-    hint = f"did you mean {near[0]}? " if near else ""
+    hint = did_you_mean(key.replace("-", "_"), known)
     return UsageError(f"{path} has the unknown key {key!r}", f"{hint}Its keys can be {', '.join(known)}")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from freehold.core.errors import BadData, UsageError
+from freehold.core.wording import did_you_mean
 from freehold.data import names
 from freehold.data.guess import Ask, guess
 from freehold.data.plan import NoColumn, Plan
@@ -57,10 +58,9 @@ def parse_columns(text: str) -> dict[str, str]:
                 f"write PART=COLUMN with PART one of {', '.join(names.PARTS)}",
             )
         if part not in names.PARTS:
-            close = difflib.get_close_matches(part, names.PARTS, 1, 0.5)
-            hint = f"did you mean {close[0]}? " if close else ""
             raise UsageError(
-                f"--columns: unknown part {part!r}", f"{hint}The parts are {', '.join(names.PARTS)}"
+                f"--columns: unknown part {part!r}",
+                f"{did_you_mean(part, names.PARTS)}The parts are {', '.join(names.PARTS)}",
             )
         if part in columns:
             raise UsageError(

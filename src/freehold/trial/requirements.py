@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -11,6 +10,7 @@ from freehold.core import units
 from freehold.core.errors import UsageError
 from freehold.core.json_types import JsonObject
 from freehold.core.statistics import rows_for_power
+from freehold.core.wording import did_you_mean
 from freehold.evaluation.measurement import Measurement
 from freehold.evaluation.metrics import possible_figures
 from freehold.trial.variant import Bounds, Variant
@@ -166,8 +166,7 @@ def _check_name(text: str, name: str, figures: Sequence[str]) -> None:
     known = [*figures, *CEILINGS, "licence", "safety"]
     if name in known:
         return
-    near = difflib.get_close_matches(name.lower(), known, 1, 0.5)
-    hint = f"did you mean {near[0]}? " if near else ""
+    hint = did_you_mean(name.lower(), known)
     raise UsageError(
         f"the need {text!r}: {name!r} is not measured in this trial",
         f"{hint}This trial measures {', '.join(known)}",

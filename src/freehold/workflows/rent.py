@@ -11,7 +11,7 @@ import csv
 import importlib.metadata
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,25 +21,13 @@ import yaml  # noqa: TID251  # written only; what is read goes through freehold.
 
 from freehold.core import atomic_files
 from freehold.core.errors import UsageError
+from freehold.core.wording import did_you_mean
 from freehold.models.store import Model, Store
 
 #: Verbs that can run on a rented machine.
 VERBS = ("trial", "serve")
 #: Options of those verbs that name a file, which is sent.
 FILE_OPTIONS = ("--valid", "--test", "--task", "--labels", "--rival")
-#: Options that take no value.
-_FLAGS = frozenset(
-    {
-        "--merge-labels",
-        "--no-tune",
-        "--tune",
-        "--allow-leaks",
-        "--trust-code",
-        "--api-batch",
-        "--yes",
-        "--json",
-    }
-)
 #: The option that brings the hourly price into the break-even.
 PRICE_OPTION = "--hardware-per-hour"
 #: Folders on the rented machine.
@@ -113,11 +101,18 @@ def parse_card(text: str) -> Card:
 
 
 def plan(
-    store: Store, arguments: Sequence[str], card: Card, requirement: str = "", catalogue: Path | None = None
+    store: Store,
+    arguments: Sequence[str],
+    card: Card,
+    requirement: str = "",
+    catalogue: Path | None = None,
+    *,
+    spellings: Mapping[str, bool],
 ) -> RentPlan:
     """What ``freehold ARGUMENTS`` would take on a rented machine. Raises UsageError, NotFound.
 
-    ``catalogue``: SkyPilot's folder of catalogues; the default is where SkyPilot keeps it.
+    ``catalogue``: SkyPilot's folder of catalogues; the default is where SkyPilot keeps it. ``spellings``: the
+    options of the verb as the command line has them, each with whether it takes a value.
     """
     if not arguments or arguments[0] not in VERBS:
         raise UsageError(
@@ -125,7 +120,7 @@ def plan(
             "write the command to run after --, e.g. freehold rent --dry-run --card L4 -- trial rows.jsonl",
         )
     verb, *rest = arguments
-    options, positional = _parsed(rest)
+    options, positional = _parsed(verb, rest, spellings)
     if not positional:
         raise UsageError(f"freehold {verb} needs an argument", f"see freehold {verb} --help")
     price = _price(options, card, catalogue or Path("~/.sky/catalogs").expanduser())
@@ -147,23 +142,29 @@ def plan(
     )
 
 
-def _parsed(arguments: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
-    """(values by option, positional arguments) of a command."""
+def _parsed(
+    verb: str, arguments: Sequence[str], spellings: Mapping[str, bool]
+) -> tuple[dict[str, list[str]], list[str]]:
+    """(values by option, positional arguments) of a command. Raises UsageError."""
     options: dict[str, list[str]] = {}
     positional: list[str] = []
     left = list(arguments)
     while left:
         argument = left.pop(0)
-        if not argument.startswith("--"):
+        if not argument.startswith("-"):
             positional.append(argument)
             continue
         name, equals, value = argument.partition("=")
-        if equals:
-            options.setdefault(name, []).append(value)
-        elif name not in _FLAGS:
-            if not left:
-                raise UsageError(f"{name} has no value", "write the value after the option")
-            options.setdefault(name, []).append(left.pop(0))
+        if name not in spellings:
+            raise UsageError(
+                f"freehold {verb} has no option {name}",
+                f"{did_you_mean(name, spellings)}See freehold {verb} --help",
+            )
+        if not spellings[name]:
+            continue
+        if not equals and not left:
+            raise UsageError(f"{name} has no value", "write the value after the option")
+        options.setdefault(name, []).append(value if equals else left.pop(0))
     return options, positional
 
 
