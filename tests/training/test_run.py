@@ -154,3 +154,11 @@ def test_a_search_tries_other_ranks_only_where_nobody_stated_one() -> None:
     assert {(recipe.rank, recipe.alpha) for recipe in stated} == {(64, 128.0)}
     assert [recipe.learning_rate for recipe in stated] == list(RATES)
     assert {recipe.rank for recipe in recipes(Recipe(), choose_rank=True)} == set(RANKS)
+
+
+def test_several_workers_on_a_processor_share_the_memory_allowed(weights: Path, tmp_path: Path) -> None:
+    alone = run(ROWS, weights, TuneOptions(RECIPE, device="cpu"), tmp_path / "alone")
+    options = TuneOptions(RECIPE, device="cpu", workers=2, memory_bytes=round(alone.predicted_bytes * 1.1))
+    run(ROWS, weights, replace(options, workers=1), tmp_path / "one")
+    with pytest.raises(DoesNotFit):
+        run(ROWS, weights, options, tmp_path / "two")

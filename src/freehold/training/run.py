@@ -119,22 +119,12 @@ def run(
     Raises DoesNotFit and Unsupported before anything is trained.
     """
     started = time.monotonic()
-    if options.workers > 1:
-        workers.check(options.workers, rows, options.recipe)
-        if options.time_s or options.search_s:
-            raise UsageError(
-                "--workers needs a number of steps or epochs: its speed is not measured beforehand",
-                "pass --steps or --epochs instead of --time and --search",
-            )
     device = devices.choose(options.device)
     reasons = ["preference tuning (DPO): the rows hold rejected answers"] if rows.preferences else []
     reasons.append(device.reason)
     backend = backends.choose(weights, options.trainer)
-    if options.workers > 1 and backend.name != backends.OURS:
-        raise UsageError(
-            "--workers needs Freehold's own trainer, and this model is trained by transformers",
-            "leave out --workers",
-        )
+    if options.workers > 1:
+        _check_workers(rows, options, backend)
     recipe, memory_need, memory_reason = _fit_memory(rows, weights, options, device, backend)
     reasons += [memory_reason, backend.reason]
     for reason in reasons:
@@ -160,6 +150,21 @@ def run(
         trained.peak_bytes,
         trained.shared_prefix,
     )
+
+
+def _check_workers(rows: TrainingRows, options: TuneOptions, backend: Backend) -> None:
+    """Raises UsageError where several workers cannot do this run."""
+    workers.check(options.workers, rows, options.recipe)
+    if options.time_s or options.search_s:
+        raise UsageError(
+            "--workers needs a number of steps or epochs: its speed is not measured beforehand",
+            "pass --steps or --epochs instead of --time and --search",
+        )
+    if backend.name != backends.OURS:
+        raise UsageError(
+            "--workers needs Freehold's own trainer, and this model is trained by transformers",
+            "leave out --workers",
+        )
 
 
 def _train(
@@ -193,11 +198,15 @@ def _fit_memory(
         return recipe, 0, f"memory: not predicted for transformers{unlimited}"
     shape, tied = memory.shape_of(rows.all_rows, recipe), has_tied_head(weights)
     if options.exact:
-        need = memory.predict(config_of(weights), recipe, shape, tied=tied, device=device)
-        return recipe, need.total, f"memory: about {need.total / 2**30:.2f} GiB at its peak"
-    limit = options.memory_bytes or device.usable_bytes
-    recipe, need, why = memory.fit(config_of(weights), recipe, shape, limit, tied=tied, device=device)
-    return recipe, need.total, f"memory: about {need.total / 2**30:.2f} GiB at its peak, {why}"
+        need, why = memory.predict(config_of(weights), recipe, shape, tied=tied, device=device), ""
+    else:
+        limit = options.memory_bytes or device.usable_bytes
+        if not device.is_card:  # each worker holds the model, in the same memory; on cards each has its own
+            limit //= options.workers
+        recipe, need, why = memory.fit(config_of(weights), recipe, shape, limit, tied=tied, device=device)
+    in_all = need.total * options.workers
+    of = f" with {options.workers} workers" if options.workers > 1 else ""
+    return recipe, in_all, f"memory: about {in_all / 2**30:.2f} GiB at its peak{of}{why and ', ' + why}"
 
 
 def has_tied_head(weights: Path) -> bool:
