@@ -40,9 +40,9 @@ def test_tuning_takes_what_was_left_over() -> None:
         assert seconds == pytest.approx(60 + 0.9 * (150 - 5 - 78), abs=0.5)
 
 
-def test_a_short_part_has_a_share_of_the_time_that_nothing_needs() -> None:
+def test_short_measuring_has_a_share_of_the_time_that_nothing_needs() -> None:
     running, _ = clock((Part("zero-shot", "m", 3, 18, 18),), budget=3600)
-    with running.part("zero-shot", "m") as seconds:
+    with running.part("zero-shot", "m", ends=True) as seconds:
         assert seconds == pytest.approx(3 + 0.1 * 3597, abs=0.5)
 
 

@@ -16,7 +16,7 @@ from freehold.trial.planner import Part, Plan
 
 #: A part may take this much more than planned where the parts before it left time over.
 MOST_STRETCH = 1.5
-#: Share of the time that no part needs which any part may take besides: on a machine that became busy a
+#: Share of the time that no part needs which measuring may take besides: on a machine that became busy a
 #: short part takes many times its plan, and a trial with an hour left would end without an answer.
 SPARE_SHARE = 0.1
 #: A part that must do with less than this share of its seconds is left out.
@@ -90,11 +90,13 @@ class Clock:
         self._queue = [part for part in self._queue if (part.kind, part.model) != (kind, model)]
 
     @contextlib.contextmanager
-    def part(self, kind: str, model: str = "", *, stretch: bool = False) -> Generator[float]:
+    def part(
+        self, kind: str, model: str = "", *, stretch: bool = False, ends: bool = False
+    ) -> Generator[float]:
         """Begin a planned part; the seconds it may take, 0 where it is not planned or its time is gone.
 
         What earlier parts left over goes to parts that can ``stretch`` as far as they like, to others
-        within :data:`MOST_STRETCH` and :data:`SPARE_SHARE`.
+        within :data:`MOST_STRETCH`, or :data:`SPARE_SHARE` where the work ``ends`` by itself when it is done.
         """
         planned = next((part for part in self._queue if part.kind == kind and part.model == model), None)
         if planned is None:
@@ -102,7 +104,7 @@ class Clock:
             return
         self._queue.remove(planned)
         started = self.spent()
-        seconds = self._allowed(planned, stretch)
+        seconds = self._allowed(planned, stretch, ends)
         self._part = (planned, started + seconds)
         try:
             yield seconds
@@ -110,14 +112,14 @@ class Clock:
             self._part = None
             self.taken.append(Taken(str(planned), planned.seconds, self.spent() - started))
 
-    def _allowed(self, planned: Part, stretch: bool) -> float:
+    def _allowed(self, planned: Part, stretch: bool, ends: bool) -> float:
         over = self.left() - planned.seconds - sum(part.seconds for part in self._queue)
         if over < 0:
             seconds = planned.seconds + over
             return seconds if seconds >= LEAST_SHARE * planned.seconds else 0.0
         if stretch:
             return planned.seconds + over * 0.9
-        extra = max((MOST_STRETCH - 1) * planned.seconds, SPARE_SHARE * over)
+        extra = max((MOST_STRETCH - 1) * planned.seconds, SPARE_SHARE * over * ends)
         return planned.seconds + min(over * 0.5, extra)
 
     def part_left(self) -> float:

@@ -36,7 +36,7 @@ def judge(trial: Trial) -> tuple[Look, Terms]:
     """
     needs, _ = trial.effective_needs()
     chosen = trial.variant(trial.choice.variant)
-    with trial.clock.part("judge") as seconds:
+    with trial.clock.part("judge", ends=True) as seconds:
         chosen = trial.measure_on_test(chosen, max(seconds, trial.clock.left() * 0.5))
     if not chosen.on_test:
         raise DoesNotFit(

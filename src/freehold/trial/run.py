@@ -368,7 +368,7 @@ class Trial:
                 )
             for how, examples in (("zero-shot", ()), ("few-shot", shots)):
                 planned = self.clock.waits(how, name)
-                with self.clock.part(how, name) as seconds:
+                with self.clock.part(how, name, ends=True) as seconds:
                     if seconds:
                         self.measure(self._as_is_variant(tried, how, examples), seconds)
                     elif planned:

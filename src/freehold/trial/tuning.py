@@ -124,7 +124,7 @@ def shrink_and_measure(trial: Trial, tried: TriedModel) -> None:
     trained = trial.steps.run(name, arguments)
     tuned = _Tuned(trained, trial.steps.place(name, arguments), atomic_files.digest_of(arguments.inputs()))
     if tried.model.info.format != "gguf":  # it could not be converted, and the report says so
-        with trial.clock.part("tuned", tried.model.name):
+        with trial.clock.part("tuned", tried.model.name, ends=True):
             _measure_folder(trial, tried, tuned)
         return
     usual = _shrink(trial, tried, tuned)
@@ -139,7 +139,7 @@ def shrink_and_measure(trial: Trial, tried: TriedModel) -> None:
 def _shrink(trial: Trial, tried: TriedModel, tuned: _Tuned) -> Quantized:
     """Quantize to llama.cpp's types and measure each; the file of the usual type."""
     planned = trial.plan.part("tuned", tried.model.name) if trial.plan else None
-    with trial.clock.part("tuned", tried.model.name):
+    with trial.clock.part("tuned", tried.model.name, ends=True):
         types = types_of(trial.options)
         types = types[: int(planned.amount)] if planned else types
         arguments = ShrinkArguments(
