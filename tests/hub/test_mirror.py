@@ -23,6 +23,8 @@ from freehold.models.store import Store
 from tests.conftest import FREEHOLD
 from tests.hub.serving import freehold, hub_at
 
+pytestmark = pytest.mark.slow
+
 CARD = b"---\nlicense: mit\n---\n# Intents\n"
 
 
@@ -63,7 +65,6 @@ def files_at(repositories: Repositories, name: str, revision: str = "main") -> d
     return repositories.commit(repositories.find("model", name), revision).files
 
 
-@pytest.mark.slow
 def test_a_copy_is_the_same_bit_by_bit_and_follows(there: Repositories, address: str, tmp_path: Path) -> None:
     home = tmp_path / "here"
     done = freehold(home, "mirror", f"{address}/ada/intents", "--json")

@@ -17,6 +17,8 @@ from freehold.quantization.conversion import converter, to_gguf
 from freehold.training.adapter import merge_gguf
 from tests import tiny
 
+pytestmark = pytest.mark.slow
+
 LLAMA3 = {
     "rope_type": "llama3",
     "factor": 8.0,
@@ -129,7 +131,6 @@ def converted(smollm2_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
     return target
 
 
-@pytest.mark.slow
 def test_every_tensor_is_that_of_llama_cpps_own_file(converted: Path, smollm2: Path, tmp_path: Path) -> None:
     merge_gguf(tmp_path / "f16.gguf", smollm2, {}, 1.0)
     wanted, ours = gguf.read_header(tmp_path / "f16.gguf"), gguf.read_header(converted)
@@ -170,7 +171,6 @@ def test_llama_cpp_answers_from_it(converted: Path) -> None:
     assert completion.finish == "stop"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "sentence"),
     [("WordPiece", "llama.cpp's converter cannot convert"), ("cut", "no pre-tokenizer of llama.cpp")],

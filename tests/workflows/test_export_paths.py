@@ -27,6 +27,8 @@ from freehold.workflows.tune import RowsOrigin, tune
 from tests import tiny
 from tests.runtime.test_gguf_form import factors, files_in, scores, store_adapter
 
+pytestmark = pytest.mark.slow
+
 RECIPE = Recipe(rank=4, alpha=8.0, steps=2, batch_rows=4, validations=1, learning_rate=1e-2)
 
 
@@ -103,7 +105,6 @@ def tuned(store: Store, base: Model, name: str, recipe: Recipe = RECIPE, *, reje
 MADE = ("rows", "pairs", "dora", "twice", "trial/tiny-q8_0", "small")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("to", FORMATS)
 @pytest.mark.parametrize("name", MADE)
 def test_every_tuned_model_leaves_in_every_form(store: Store, name: str, to: str, tmp_path: Path) -> None:

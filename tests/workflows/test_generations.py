@@ -26,6 +26,8 @@ from tests import tiny
 from tests.runtime.test_gguf_form import files_in
 from tests.workflows.test_export_paths import made_here, tuned
 
+pytestmark = pytest.mark.slow
+
 #: Each model and what its adapter belongs to.
 BASES = {"first": "org/tiny-gguf", "second": "first", "third": "second", "task/second-zero-shot": "first"}
 #: What a card names: the repository where the base was not changed.
@@ -52,7 +54,6 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         yield store
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", BASES)
 def test_the_pool_serves_an_adapter_on_what_it_was_tuned_on(store: Store, name: str) -> None:
     pool = ModelPool(store, list(set(BASES.values())), [name], Scheduler(), PoolOptions())

@@ -32,6 +32,8 @@ from tests.hub.serving import hub_at
 from tests.runtime.test_gguf_form import files_in
 from tests.workflows.test_export_paths import rows, tuned
 
+pytestmark = pytest.mark.slow
+
 SECRET = "The lamp of order 1 has not come"
 
 
@@ -101,7 +103,6 @@ def card(store: Store, model: Model, address: str = "http://hub:8600") -> str:
     return model_card(store, model, owed, "clinic/orders", address)
 
 
-@pytest.mark.slow
 def test_our_hub_shows_licence_base_and_figures(store: Store, tmp_path: Path) -> None:
     model = store.find("orders/tiny")
     with hub_at(tmp_path / "hub") as address:

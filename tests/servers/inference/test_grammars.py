@@ -25,6 +25,8 @@ from tests.servers.inference.asking import HANG_S, complete, streamed
 from tests.servers.inference.conftest import TINY
 from tests.servers.inference.serving import server
 
+pytestmark = pytest.mark.slow
+
 #: Schemas and grammars that take llguidance seconds and gigabytes; it ends its process for the first where
 #: memory is short.
 TOO_MUCH = {"allOf": [{"type": "string", "pattern": f"(.*x{number}.*)"} for number in range(20)]}
@@ -84,7 +86,6 @@ def test_it_is_refused_or_answered_and_the_server_goes_on(address: str, form: di
     assert httpx.get(f"{address}/ready").json()["engine"]["restarts"] == 0
 
 
-@pytest.mark.slow
 def test_others_are_answered_while_it_is_compiled(address: str) -> None:
     slow = {"allOf": [{"type": "string", "pattern": f"(.*y{number}.*)"} for number in range(20)]}
     with ThreadPoolExecutor(1) as pool:

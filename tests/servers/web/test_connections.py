@@ -21,6 +21,8 @@ import pytest
 from freehold.servers.web.connections import Limits
 from tests.servers.web import serving
 
+pytestmark = pytest.mark.slow
+
 HANG_S = 30.0
 QUICK = Limits(head_s=1.0, stalled_s=2.0, least_bytes=1000, idle_s=1.0)
 
@@ -179,7 +181,6 @@ def test_a_body_without_progress_is_ended_and_its_route_told(address: str, app: 
     assert holds(lambda: app.left == 1)
 
 
-@pytest.mark.slow
 def test_a_slow_but_steady_body_comes_through(address: str) -> None:
     """It takes several times as long as a body may stand still."""
     size, block = 8000, 200
@@ -209,7 +210,6 @@ def test_an_answer_nobody_reads_is_given_up(address: str, app: Application) -> N
         one.close()
 
 
-@pytest.mark.slow
 def test_an_answer_that_is_read_slowly_is_sent_to_its_end(address: str) -> None:
     made = connected(address, b"GET /large HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", buffer=1 << 20)
     began, size = time.monotonic(), 0
@@ -276,7 +276,6 @@ def _asked(address: str) -> str:
     return answer.text if answer.status_code == 200 else ""
 
 
-@pytest.mark.slow
 def test_a_handshake_that_does_not_come_is_not_waited_for(tmp_path: Path) -> None:
     certificate, key = tmp_path / "c.pem", tmp_path / "k.pem"
     subprocess.run(
